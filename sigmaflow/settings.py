@@ -1,0 +1,276 @@
+"""Settings of the stack: one file (docker/stack.toml), two environment variables, one typed object.
+
+    from sigmaflow.settings import load
+    s = load()
+    s.kafka.bootstrap, s.registry.url, s.flink.rest_url, s.questdb.pg_dsn, s.redis.url, s.data_dir
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from sigmaflow.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+STACK_FILE = ROOT / "docker" / "stack.toml"
+
+Port = int
+
+
+class Part(BaseModel):
+    """Settings of one part; unknown keys are refused so that a typing error cannot pass unseen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Versions(Part):
+    """Versions of what the stack runs; image and compose carry the same."""
+
+    python: str
+    java: str
+    flink: str
+    flink_kafka: str
+    kafka: str
+    registry: str
+    questdb: str
+    redis: str
+    log4j: str
+    prometheus: str
+    grafana: str
+
+
+class Kafka(Part):
+    """One broker in KRaft mode."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(ge=1, le=65535)
+    controller_port: Port = Field(ge=1, le=65535)
+    heap_mb: int = Field(ge=256)
+
+    @property
+    def bootstrap(self) -> str:
+        """Address for clients, host:port."""
+        return f"{self.host}:{self.port}"
+
+
+class Registry(Part):
+    """Apicurio Registry, spoken to through its Confluent-compatible interface."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(ge=1, le=65535)
+    management_port: Port = Field(ge=1, le=65535)
+    heap_mb: int = Field(ge=128)
+
+    @property
+    def url(self) -> str:
+        """Base of the Confluent-compatible interface, version 7."""
+        return f"http://{self.host}:{self.port}/apis/ccompat/v7"
+
+    @property
+    def ui_url(self) -> str:
+        """Root address, for people."""
+        return f"http://{self.host}:{self.port}"
+
+
+class Flink(Part):
+    """A standalone cluster: one JobManager, TaskManagers of one slot each."""
+
+    host: str = "127.0.0.1"
+    rest_port: Port = Field(ge=1, le=65535)
+    rpc_port: Port = Field(ge=1, le=65535)
+    blob_port: Port = Field(ge=1, le=65535)
+    taskmanagers: int = Field(ge=1, le=9)
+    taskmanager_rpc_port: Port = Field(ge=1, le=65535)
+    metrics_port: Port = Field(ge=1, le=65535)
+    jobmanager_memory_mb: int = Field(ge=700)
+    taskmanager_memory_mb: int = Field(ge=1000)
+    parallelism: int = Field(ge=1)
+
+    @property
+    def rest_url(self) -> str:
+        """REST interface and web UI."""
+        return f"http://{self.host}:{self.rest_port}"
+
+
+class QuestDB(Part):
+    """QuestDB: web console and REST, PostgreSQL wire, line protocol."""
+
+    host: str = "127.0.0.1"
+    http_port: Port = Field(ge=1, le=65535)
+    pg_port: Port = Field(ge=1, le=65535)
+    ilp_port: Port = Field(ge=1, le=65535)
+    min_http_port: Port = Field(ge=1, le=65535)
+    heap_mb: int = Field(ge=128)
+    user: str = "admin"
+    password: SecretStr = SecretStr("quest")
+
+    @property
+    def http_url(self) -> str:
+        """Web console and REST."""
+        return f"http://{self.host}:{self.http_port}"
+
+    @property
+    def pg_dsn(self) -> str:
+        """PostgreSQL address with the password in it: never print it."""
+        return f"postgresql://{self.user}:{self.password.get_secret_value()}@{self.host}:{self.pg_port}/qdb"
+
+
+class Redis(Part):
+    """Redis."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(ge=1, le=65535)
+
+    @property
+    def url(self) -> str:
+        """Client address, database 0."""
+        return f"redis://{self.host}:{self.port}/0"
+
+
+class Prometheus(Part):
+    """Prometheus; in the local stack only where the system has it."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(ge=1, le=65535)
+
+    @property
+    def executable(self) -> str | None:
+        """Path of the server, None where it is not installed."""
+        return shutil.which("prometheus")
+
+    @property
+    def url(self) -> str | None:
+        """Address, None where it is not installed."""
+        return f"http://{self.host}:{self.port}" if self.executable else None
+
+
+class Metrics(Part):
+    """Our own Prometheus exporter, served by the results process."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(ge=1, le=65535)
+
+    @property
+    def url(self) -> str:
+        """Address of the exposition text."""
+        return f"http://{self.host}:{self.port}/metrics"
+
+
+class Grafana(Part):
+    """Grafana; compose only."""
+
+    port: Port = Field(ge=1, le=65535)
+
+
+class Paths(Part):
+    """Where state is kept."""
+
+    data_dir: str
+    cache_dir: str
+
+
+class Settings(Part):
+    """Everything the project needs to know about its surroundings."""
+
+    root: Path = ROOT
+    data_dir: Path
+    cache_dir: Path
+    port_offset: int = Field(ge=0, le=50000)
+    python: Path
+    versions: Versions
+    kafka: Kafka
+    registry: Registry
+    flink: Flink
+    questdb: QuestDB
+    redis: Redis
+    prometheus: Prometheus
+    metrics: Metrics
+    grafana: Grafana
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where Flink keeps checkpoints."""
+        return self.data_dir / "flink" / "checkpoints"
+
+    @property
+    def savepoint_dir(self) -> Path:
+        """Where Flink keeps savepoints."""
+        return self.data_dir / "flink" / "savepoints"
+
+    @property
+    def log_dir(self) -> Path:
+        """One log file a program."""
+        return self.data_dir / "logs"
+
+    def ports(self) -> dict[str, int]:
+        """Every port of the local stack by its setting's name, offset included."""
+        named = {
+            f"{part}.{key}": value
+            for part in ("kafka", "registry", "flink", "questdb", "redis", "prometheus", "metrics")
+            for key, value in getattr(self, part).model_dump().items()
+            if key == "port" or key.endswith("_port")
+        }
+        for i in range(self.flink.taskmanagers):
+            named[f"flink.taskmanager_rpc_port + {10 * i}"] = self.flink.taskmanager_rpc_port + 10 * i
+            named[f"flink.taskmanager_rpc_port + {10 * i + 1}"] = self.flink.taskmanager_rpc_port + 10 * i + 1
+            named[f"flink.metrics_port + {1 + i}"] = self.flink.metrics_port + 1 + i
+        named.pop("flink.taskmanager_rpc_port")
+        return named
+
+
+def load(file: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
+    """Read the settings file and the environment.
+
+    Raises UserError naming the file, the key and the rule when a value is bad.
+    """
+    path = file or STACK_FILE
+    env = dict(os.environ) if environ is None else environ
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError("settings", f"{path} must exist", "it does not", "restore it from git") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError("settings", f"{path} must be TOML", str(error), "correct that line") from None
+    offset = _offset(env)
+    try:
+        paths = Paths(**raw.pop("paths", {}))
+        for part in raw.values():
+            for key, value in part.items():
+                if isinstance(value, int) and (key == "port" or key.endswith("_port")):
+                    part[key] = value + offset
+        data_dir = Path(env.get("SIGMAFLOW_DATA_DIR") or paths.data_dir).expanduser()
+        cache_dir = Path(env.get("SIGMAFLOW_CACHE_DIR") or paths.cache_dir).expanduser()
+        return Settings(
+            data_dir=(ROOT / data_dir).absolute(),
+            cache_dir=(ROOT / cache_dir).absolute(),
+            port_offset=offset,
+            python=_python(),
+            **raw,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        found = f"{first['msg'][0].lower()}{first['msg'][1:]} (found {first.get('input')!r})"
+        raise UserError("settings", f"{key} in {path} must be valid", found, "correct that value") from None
+
+
+def _offset(env: dict[str, str]) -> int:
+    text = env.get("SIGMAFLOW_PORT_OFFSET") or "0"
+    if not text.isdigit() or int(text) > 50000:
+        raise UserError(
+            "settings", "SIGMAFLOW_PORT_OFFSET must be a whole number from 0 to 50000", f"it is {text!r}", "unset it"
+        )
+    return int(text)
+
+
+def _python() -> Path:
+    """Python of the project's environment; the running one where the project has none (image, CI)."""
+    own = ROOT / ".venv" / "bin" / "python"
+    return own if own.exists() else Path(sys.executable)
