@@ -1,0 +1,515 @@
+"""Avro in the Confluent wire format to and from columns, a whole micro-batch at a time.
+
+A schema is turned into a small program (an array of field kinds and target columns) that two numba loops interpret:
+one turns the bytes of many messages into columns, one turns columns into bytes. The layout of a message is
+https://avro.apache.org/docs/1.11.1/specification/#binary-encoding behind one zero byte and the schema id as four
+bytes, big endian (https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/#wire-format).
+
+Long, int, boolean and enum fields become int64 columns; double fields float64 columns, NaN for null; string fields a
+`Text` column, which points into the bytes it was decoded from. An array of records becomes one two-dimensional column
+for each of its fields, named `array.field`, plus `array.count`; an array of doubles one two-dimensional column.
+"""
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+LONG, DOUBLE, STRING, BOOLEAN, NULLABLE_LONG, NULLABLE_DOUBLE, ARRAY_START, ARRAY_END = range(1, 9)
+SKIP = -1
+MAX_ITEMS = 32
+"""Most items an array may have: alphas in a profile."""
+
+OK, BAD_MAGIC, UNKNOWN_SCHEMA, TRUNCATED, TRAILING, BAD_TEXT, NULL_VALUE = range(7)
+"""Verdicts of `Decoder.decode` for one message."""
+
+NULL_LONG = np.iinfo(np.int64).min
+HEADER = 5
+_KINDS = {"long": LONG, "int": LONG, "double": DOUBLE, "string": STRING, "bytes": STRING, "boolean": BOOLEAN}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A column of strings as slices of one buffer: `pool[start[i]:start[i] + length[i]]`."""
+
+    pool: NDArray[np.uint8]
+    start: NDArray[np.int64]
+    length: NDArray[np.int64]
+
+    def at(self, row: int) -> bytes:
+        """The bytes of one row."""
+        return self.pool[self.start[row]:self.start[row] + self.length[row]].tobytes()
+
+    def take(self, rows: NDArray[np.int64]) -> Text:
+        """The same strings for other rows, without copying the bytes."""
+        return Text(self.pool, self.start[rows], self.length[rows])
+
+    @staticmethod
+    def table(values: Sequence[bytes]) -> Text:
+        """One row for each value.
+
+        >>> Text.table([b"BTC", b"ETH"]).at(1)
+        b'ETH'
+        """
+        lengths = np.array([len(value) for value in values], np.int64)
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)[:-1]]) if len(values) else lengths
+        return Text(np.frombuffer(b"".join(values) or b"\0", np.uint8), starts, lengths)
+
+
+Column = NDArray[Any] | Text
+Columns = dict[str, Column]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One primitive of a schema: its kind, its name as a column, and the array it is an item of, if any."""
+
+    kind: int
+    name: str
+    array: str | None = None
+    limit: int = 0
+    """Number of symbols of an enum, else 0."""
+
+
+def fields(schema: Mapping[str, Any]) -> list[Field]:
+    """The schema's primitives in wire order."""
+    out: list[Field] = []
+    for field in schema["fields"]:
+        kind, name = field["type"], field["name"]
+        if isinstance(kind, dict) and kind["type"] == "array":
+            out += [Field(ARRAY_START, name, name), *_items(kind["items"], name), Field(ARRAY_END, name, name)]
+        else:
+            out.append(Field(_kind(kind), name, None, _limit(kind)))
+    return out
+
+
+def _items(items: Any, array: str) -> list[Field]:
+    if isinstance(items, str):
+        return [Field(_kind(items), array, array)]
+    return [Field(_kind(item["type"]), f"{array}.{item['name']}", array) for item in items["fields"]]
+
+
+def _limit(kind: Any) -> int:
+    return len(kind["symbols"]) if isinstance(kind, dict) and kind["type"] == "enum" else 0
+
+
+def _kind(kind: Any) -> int:
+    if isinstance(kind, list):
+        return {"long": NULLABLE_LONG, "double": NULLABLE_DOUBLE}[kind[1]]
+    if isinstance(kind, dict):
+        return {"enum": LONG}[kind["type"]]
+    return _KINDS[kind]
+
+
+def column_kinds(schema: Mapping[str, Any]) -> dict[str, int]:
+    """Column name to kind (LONG, DOUBLE or STRING), arrays left out."""
+    plain = {BOOLEAN: LONG, NULLABLE_LONG: LONG, NULLABLE_DOUBLE: DOUBLE}
+    return {f.name: plain.get(f.kind, f.kind) for f in fields(schema) if f.array is None}
+
+
+# ---------------------------------------------------------------------------------------------------------- decode
+
+
+@numba.njit(cache=True, inline="always")
+def _varint(buf, i, end):
+    """One zigzag varint: (value, next position), position -1 where the bytes end too early or run past 64 bits."""
+    value, shift = np.uint64(0), np.uint64(0)
+    while True:
+        if i >= end or shift > np.uint64(63):
+            return np.int64(0), -1
+        byte = np.uint64(buf[i])
+        i += 1
+        value |= (byte & np.uint64(127)) << shift
+        shift += np.uint64(7)
+        if byte < 128:
+            return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), i
+
+
+@numba.njit(cache=True)
+def _utf8(buf, i, end):
+    """Whether buf[i:end] is well-formed UTF-8 (RFC 3629), checked without the overlong three and four byte forms."""
+    while i < end:
+        byte = buf[i]
+        if byte < 0x80:
+            extra = 0
+        elif 0xC2 <= byte < 0xE0:
+            extra = 1
+        elif 0xE0 <= byte < 0xF0:
+            extra = 2
+        elif 0xF0 <= byte < 0xF5:
+            extra = 3
+        else:
+            return False
+        if i + extra >= end:
+            return False
+        for k in range(extra):
+            if buf[i + 1 + k] & 0xC0 != 0x80:
+                return False
+        i += 1 + extra
+    return True
+
+
+@numba.njit(cache=True)
+def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, starts, lengths, arrays,
+            verdict):
+    """Decode every message; a failed one keeps defaults in its columns and its verdict says why."""
+    word = np.zeros(8, np.uint8)
+    as_double = word.view(np.float64)
+    for row in range(offsets.shape[0] - 1):
+        i, end = offsets[row], offsets[row + 1]
+        if null[row]:
+            verdict[row] = NULL_VALUE
+            continue
+        if end - i < HEADER:
+            verdict[row] = TRUNCATED
+            continue
+        if buf[i] != 0:
+            verdict[row] = BAD_MAGIC
+            continue
+        schema = (np.int64(buf[i + 1]) << 24) | (np.int64(buf[i + 2]) << 16) | (np.int64(buf[i + 3]) << 8) | buf[i + 4]
+        program = -1
+        for k in range(ids.shape[0]):
+            if ids[k] == schema:
+                program = k
+        if program < 0:
+            verdict[row] = UNKNOWN_SCHEMA
+            continue
+        i += HEADER
+        code, items, item, body, count_at = first[program], np.int64(0), np.int64(0), np.int64(0), SKIP
+        bad = OK
+        while code < first[program + 1]:
+            kind, to = kinds[code], target[code]
+            if kind == ARRAY_START:
+                count_at = to
+                items, i = _varint(buf, i, end)
+                if i >= 0 and items < 0:                      # a block with its size in bytes in front
+                    items = -items
+                    size, i = _varint(buf, i, end)
+                item, body = np.int64(0), np.int64(code + 1)
+                if i < 0 or items > MAX_ITEMS:
+                    bad = TRUNCATED
+                    break
+                if count_at >= 0:
+                    ints[count_at, row] = items
+                if items == 0:
+                    while kinds[code] != ARRAY_END:
+                        code += 1
+                    items = np.int64(-1)
+                    continue
+            elif kind == ARRAY_END:
+                if items > 0:
+                    item += 1
+                    if item < items:
+                        code = body
+                        continue
+                    rest, i = _varint(buf, i, end)            # only single-block arrays are written by anyone here
+                    if i < 0 or rest != 0:
+                        bad = TRUNCATED
+                        break
+                items = np.int64(0)
+            elif kind == LONG or kind == NULLABLE_LONG:
+                if kind == NULLABLE_LONG:
+                    branch, i = _varint(buf, i, end)
+                    if i < 0 or branch > 1 or branch < 0:
+                        bad = TRUNCATED
+                        break
+                else:
+                    branch = np.int64(1)
+                value = np.int64(NULL_LONG)
+                if branch == 1:
+                    value, i = _varint(buf, i, end)
+                    if i < 0 or (limit[code] > 0 and (value < 0 or value >= limit[code])):
+                        bad = TRUNCATED
+                        break
+                if to >= 0:
+                    if items > 0:
+                        arrays[to, row, item] = value
+                    else:
+                        ints[to, row] = value
+            elif kind == DOUBLE or kind == NULLABLE_DOUBLE:
+                branch = np.int64(1)
+                if kind == NULLABLE_DOUBLE:
+                    branch, i = _varint(buf, i, end)
+                    if i < 0 or branch > 1 or branch < 0:
+                        bad = TRUNCATED
+                        break
+                number = np.nan
+                if branch == 1:
+                    if i + 8 > end:
+                        bad = TRUNCATED
+                        break
+                    for k in range(8):
+                        word[k] = buf[i + k]
+                    number = as_double[0]
+                    i += 8
+                if to >= 0:
+                    if items > 0:
+                        arrays[to, row, item] = number
+                    else:
+                        floats[to, row] = number
+            elif kind == BOOLEAN:
+                if i >= end or buf[i] > 1:
+                    bad = TRUNCATED
+                    break
+                if to >= 0:
+                    ints[to, row] = buf[i]
+                i += 1
+            else:
+                length, i = _varint(buf, i, end)
+                if i < 0 or length < 0 or length > end - i:
+                    bad = TRUNCATED
+                    break
+                if not _utf8(buf, i, i + length):
+                    bad = BAD_TEXT
+                    break
+                if to >= 0 and items == 0:
+                    starts[to, row], lengths[to, row] = i, length
+                i += length
+            code += 1
+        if bad == OK and i != end:
+            bad = TRAILING
+        verdict[row] = bad
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Messages as columns. `verdict[i]` is OK or says why message i could not be read (its columns then mean nothing)."""
+
+    columns: Columns
+    verdict: NDArray[np.uint8]
+
+
+class Decoder:
+    """Reads one subject's messages into the columns of `reader`, whichever registered version wrote them.
+
+    `writers` maps schema id to writer schema. A field that the writer does not have takes the reader's default; a field
+    that the reader does not have is skipped (https://avro.apache.org/docs/1.11.1/specification/#schema-resolution).
+    """
+
+    def __init__(self, reader: Mapping[str, Any], writers: Mapping[int, Mapping[str, Any]]) -> None:
+        plain = [f for f in fields(reader) if f.array is None]
+        items = [f for f in fields(reader) if f.array is not None and f.kind not in (ARRAY_START, ARRAY_END)]
+        counts = [f for f in fields(reader) if f.kind == ARRAY_START]
+        kinds = column_kinds(reader)
+        self._ints = [n for n, k in kinds.items() if k == LONG] + [f"{f.name}.count" for f in counts]
+        self._floats = [n for n, k in kinds.items() if k == DOUBLE]
+        self._texts = [n for n, k in kinds.items() if k == STRING]
+        self._arrays = [f.name for f in items if f.kind != STRING]
+        self._defaults = {f["name"]: f["default"] for f in reader["fields"] if "default" in f}
+        self._plain = plain
+        self._enums = {f["name"]: f["type"]["symbols"] for f in reader["fields"] if _limit(f["type"])}
+        self._program(writers)
+
+    def _target(self, field: Field) -> int:
+        if field.kind == ARRAY_START:
+            return self._ints.index(f"{field.name}.count")
+        for names in (self._ints, self._floats, self._texts, self._arrays):
+            if field.name in names:
+                return names.index(field.name)
+        return SKIP
+
+    def _program(self, writers: Mapping[int, Mapping[str, Any]]) -> None:
+        ids, first, kinds, target, limit = [], [0], [], [], []
+        for schema_id, writer in sorted(writers.items()):
+            code = fields(writer)
+            kinds += [f.kind for f in code]
+            target += [self._target(f) for f in code]
+            limit += [f.limit for f in code]
+            ids.append(schema_id)
+            first.append(len(kinds))
+        as_array = np.array
+        self._code = (as_array(ids, np.int64), as_array(first, np.int64), as_array(kinds, np.int64),
+                      as_array(target, np.int64), as_array(limit, np.int64))
+
+    def _default(self, name: str) -> float:
+        value = self._defaults.get(name)
+        if name in self._enums:
+            return self._enums[name].index(value) if value in self._enums[name] else 0
+        return float(value) if isinstance(value, int | float) else 0
+
+    def decode(self, messages: Sequence[bytes | None]) -> Batch:
+        """Columns of these messages, one row each, and a verdict for each."""
+        rows = len(messages)
+        null = np.fromiter((m is None for m in messages), np.bool_, rows)
+        held = [b"" if m is None else m for m in messages] if null.any() else messages
+        offsets = np.zeros(rows + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, held), np.int64, rows), out=offsets[1:])
+        pool = np.frombuffer(b"".join(held) or b"\0", np.uint8)
+        ints = np.zeros((len(self._ints), rows), np.int64)
+        floats = np.full((len(self._floats), rows), np.nan)
+        for i, name in enumerate(self._ints):
+            if name in self._defaults:
+                ints[i] = self._default(name)
+        starts, lengths = (np.zeros((len(self._texts), rows), np.int64) for _ in range(2))
+        arrays = np.zeros((max(1, len(self._arrays)), rows, MAX_ITEMS if self._arrays else 1))
+        verdict = np.zeros(rows, np.uint8)
+        _decode(pool, offsets, null, *self._code, ints, floats, starts, lengths, arrays, verdict)
+        columns: Columns = dict(zip(self._ints, ints, strict=True)) | dict(zip(self._floats, floats, strict=True))
+        columns |= {name: Text(pool, starts[i], lengths[i]) for i, name in enumerate(self._texts)}
+        columns |= {name: arrays[i] for i, name in enumerate(self._arrays)}
+        return Batch(columns, verdict)
+
+
+# ---------------------------------------------------------------------------------------------------------- encode
+
+
+@numba.njit(cache=True, inline="always")
+def _put(buf, i, value):
+    word = (np.uint64(value) << np.uint64(1)) ^ np.uint64(value >> np.int64(63))
+    while word > np.uint64(127):
+        buf[i] = np.uint8(word & np.uint64(127)) | np.uint8(128)
+        word >>= np.uint64(7)
+        i += 1
+    buf[i] = np.uint8(word)
+    return i + 1
+
+
+@numba.njit(cache=True)
+def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, arrays, constant, buf, offsets):
+    word = np.zeros(8, np.uint8)
+    as_double = word.view(np.float64)
+    i = np.int64(0)
+    for row in range(offsets.shape[0] - 1):
+        offsets[row] = i
+        for k in range(HEADER):
+            buf[i + k] = header[k]
+        i += HEADER
+        code, item, items, body = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        inside = False
+        while code < kinds.shape[0]:
+            kind, at = kinds[code], source[code]
+            if kind == ARRAY_START:
+                items, item, body, inside = counts[at, row], np.int64(0), code + 1, True
+                i = _put(buf, i, items)
+                if items == 0:
+                    while kinds[code] != ARRAY_END:
+                        code += 1
+                    continue
+            elif kind == ARRAY_END:
+                item += 1
+                if item < items:
+                    code = body
+                    continue
+                if items > 0:
+                    i = _put(buf, i, np.int64(0))
+                inside = False
+            elif kind == LONG:
+                i = _put(buf, i, np.int64(arrays[at, row, item]) if inside else ints[at, row])
+            elif kind == BOOLEAN:
+                buf[i] = ints[at, row]
+                i += 1
+            elif kind == NULLABLE_LONG:
+                if ints[at, row] == NULL_LONG:
+                    i = _put(buf, i, np.int64(0))
+                else:
+                    i = _put(buf, _put(buf, i, np.int64(1)), ints[at, row])
+            elif kind == DOUBLE or kind == NULLABLE_DOUBLE:
+                number = arrays[at, row, item] if inside else floats[at, row]
+                if kind == NULLABLE_DOUBLE:
+                    i = _put(buf, i, np.int64(0 if np.isnan(number) else 1))
+                if kind == DOUBLE or not np.isnan(number):
+                    as_double[0] = number
+                    for k in range(8):
+                        buf[i + k] = word[k]
+                    i += 8
+            else:
+                start = constant[at, item, 0] if inside else starts[at, row]
+                length = constant[at, item, 1] if inside else lengths[at, row]
+                i = _put(buf, i, length)
+                for k in range(length):
+                    buf[i + k] = pool[start + k]
+                i += length
+            code += 1
+    offsets[-1] = i
+
+
+class Encoder:
+    """Writes columns as messages of one schema. `constants` gives the strings of array items, by item (alpha names)."""
+
+    def __init__(self, schema: Mapping[str, Any], schema_id: int,
+                 constants: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._header = np.frombuffer(struct.pack(">bI", 0, schema_id), np.uint8)
+        self._fields = fields(schema)
+        self._constants = {k: Text.table([v.encode() for v in values]) for k, values in (constants or {}).items()}
+        ints, floats, texts, arrays, counts = [], [], [], [], []
+        source = []
+        for f in self._fields:
+            names = _place(f, ints, floats, texts, arrays, counts)
+            source.append(SKIP if names is None else len(names) - 1)
+        self._names = ints, floats, texts, arrays, counts
+        self._kinds = np.array([f.kind for f in self._fields], np.int64)
+        self._source = np.array(source, np.int64)
+        self._width = HEADER + sum(10 if f.kind != STRING else 5 for f in self._fields if f.array is None)
+        self._item_width = sum(10 if f.kind != STRING else 5 for f in self._fields if f.array is not None)
+
+    def encode(self, columns: Mapping[str, Any], rows: int) -> list[bytes]:
+        """One message for each row, in order."""
+        if rows == 0:
+            return []
+        ints, floats, texts, arrays, counts = self._names
+        items = max((columns[n].shape[1] for n in arrays if n in columns), default=0)
+        pools, pool_start = self._pools(columns, texts)
+        starts, lengths = (np.zeros((max(1, len(texts)), rows), np.int64) for _ in range(2))
+        constant = np.zeros((max(1, len(texts)), max(1, MAX_ITEMS), 2), np.int64)
+        for i, name in enumerate(texts):
+            if name in self._constants:
+                held = self._constants[name]
+                constant[i, :len(held.start), 0] = held.start + pool_start[i]
+                constant[i, :len(held.start), 1] = held.length
+            else:
+                starts[i], lengths[i] = columns[name].start + pool_start[i], columns[name].length
+        count = _stack([columns[f"{n}.count"] for n in counts], rows, np.int64)
+        held_arrays = np.zeros((max(1, len(arrays)), rows, max(1, items)))
+        for i, name in enumerate(arrays):
+            held_arrays[i, :, :columns[name].shape[1]] = columns[name]
+        text_bytes = int(lengths.sum()) + int(constant[:, :, 1].sum()) * rows
+        buf = np.empty(rows * (self._width + items * self._item_width + 16) + text_bytes, np.uint8)
+        offsets = np.zeros(rows + 1, np.int64)
+        _encode(self._header, self._kinds, self._source, _stack([columns[n] for n in ints], rows, np.int64),
+                _stack([columns[n] for n in floats], rows, np.float64), pools, starts, lengths, count, held_arrays,
+                constant, buf, offsets)
+        whole = buf[:offsets[-1]].tobytes()
+        cuts = offsets.tolist()
+        return [whole[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+
+    def _pools(self, columns: Mapping[str, Any], texts: list[str]) -> tuple[NDArray[np.uint8], list[int]]:
+        parts: list[NDArray[np.uint8]] = []
+        at: list[int] = []
+        seen: dict[int, int] = {}
+        total = 0
+        for name in texts:
+            pool = (self._constants.get(name) or columns[name]).pool
+            if id(pool) not in seen:
+                seen[id(pool)] = total
+                parts.append(pool)
+                total += len(pool)
+            at.append(seen[id(pool)])
+        return (np.concatenate(parts) if parts else np.zeros(1, np.uint8)), at
+
+
+def _place(f: Field, ints: list[str], floats: list[str], texts: list[str], arrays: list[str],
+           counts: list[str]) -> list[str] | None:
+    if f.kind == ARRAY_END:
+        return None
+    if f.kind == ARRAY_START:
+        names = counts
+    elif f.kind == STRING:
+        names = texts
+    elif f.array is not None:
+        names = arrays
+    else:
+        names = floats if f.kind in (DOUBLE, NULLABLE_DOUBLE) else ints
+    names.append(f.name)
+    return names
+
+
+def _stack(parts: list[NDArray[Any]], rows: int, dtype: type) -> NDArray[Any]:
+    out = np.zeros((max(1, len(parts)), rows), dtype)
+    for i, part in enumerate(parts):
+        out[i] = part
+    return out
