@@ -106,7 +106,6 @@ class QuestDB(Part):
     http_port: Port = Field(ge=1, le=65535)
     pg_port: Port = Field(ge=1, le=65535)
     ilp_port: Port = Field(ge=1, le=65535)
-    min_http_port: Port = Field(ge=1, le=65535)
     heap_mb: int = Field(ge=128)
     user: str = "admin"
     password: SecretStr = SecretStr("quest")
@@ -217,11 +216,12 @@ class Settings(Part):
             for key, value in getattr(self, part).model_dump().items()
             if key == "port" or key.endswith("_port")
         }
-        for i in range(self.flink.taskmanagers):
-            named[f"flink.taskmanager_rpc_port + {10 * i}"] = self.flink.taskmanager_rpc_port + 10 * i
-            named[f"flink.taskmanager_rpc_port + {10 * i + 1}"] = self.flink.taskmanager_rpc_port + 10 * i + 1
-            named[f"flink.metrics_port + {1 + i}"] = self.flink.metrics_port + 1 + i
-        named.pop("flink.taskmanager_rpc_port")
+        for i in range(1, self.flink.taskmanagers + 1):
+            named[f"flink.metrics_port + {i}"] = self.flink.metrics_port + i
+            if i < self.flink.taskmanagers:
+                named[f"flink.taskmanager_rpc_port + {i}"] = self.flink.taskmanager_rpc_port + i
+        if self.prometheus.executable is None:
+            named.pop("prometheus.port")
         return named
 
 

@@ -1,0 +1,213 @@
+"""Jobs: submit with `flink run`, wait, take savepoints, restore, cancel; states are read over REST."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sigmaflow.errors import UserError
+from sigmaflow.probes import get_json
+from sigmaflow.settings import Settings, load
+
+ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the cluster sees it."""
+
+    id: str
+    name: str
+    state: str
+    start_ms: int
+
+
+def jobs(settings: Settings | None = None, all_states: bool = False) -> list[Job]:
+    """Jobs of the cluster, newest first; only living ones unless told otherwise."""
+    s = settings or load()
+    found = [
+        Job(job["jid"], job["name"], job["state"], job["start-time"])
+        for job in get_json(f"{s.flink.rest_url}/jobs/overview")["jobs"]
+    ]
+    found.sort(key=lambda job: -job.start_ms)
+    return [job for job in found if all_states or job.state not in ENDED]
+
+
+def submit(job: str, args: list[str] | None = None, savepoint: str | None = None, parallelism: int | None = None,
+           settings: Settings | None = None) -> str:
+    """Run `flink run -d -py JOB`; returns the job's id.
+
+    `savepoint` is the path that a savepoint or a checkpoint printed. Raises UserError with the client's reason.
+    """
+    s = settings or load()
+    flink = s.data_dir / "bin" / "flink"
+    if not flink.exists():
+        raise UserError("submit", "the stack must run", "it was never started here", "run make start")
+    file = (s.root / job).resolve()
+    if not file.exists():
+        raise UserError("submit", f"{job} must be a file", "there is none", "name one of jobs/*.py")
+    command = [str(flink), "run", "-d"]
+    if savepoint:
+        command += ["-s", savepoint]
+    if parallelism:
+        command += ["-p", str(parallelism)]
+    command += ["-py", str(file), *(args or [])]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=s.root, check=False)
+    output = ran.stdout + ran.stderr
+    found = re.findall(r"JobID ([0-9a-f]{32})", output)
+    if not found:
+        log = s.log_dir / "submit.log"
+        log.write_text(output)
+        raise UserError("submit", f"{job} must be accepted by Flink", _reason(output), f"read {log}")
+    return str(found[-1])
+
+
+def _reason(output: str) -> str:
+    """The line of the client's output that a person needs."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    own = [line for line in lines if re.match(r"^(sigmaflow\.errors\.)?UserError", line)]
+    telling = [line for line in lines if re.match(r"^(Caused by: |[\w.]*(Error|Exception)\b)", line)]
+    return (own or telling[-1:] or lines[-1:] or ["the client said nothing"])[-1][:300]
+
+
+def state(job_id: str, settings: Settings | None = None) -> str:
+    """The job's state, for example RUNNING."""
+    s = settings or load()
+    return str(get_json(f"{s.flink.rest_url}/jobs/{job_id}")["state"])
+
+
+def wait_running(job_id: str, timeout_s: float = 90, settings: Settings | None = None) -> None:
+    """Wait until every task of the job runs.
+
+    The job's own state says RUNNING before its tasks do, and thread mode fails without a word on the client
+    (shared/PYFLINK.md 5): so all tasks are asked. Raises UserError with the job's root cause.
+    """
+    s = settings or load()
+    deadline = time.monotonic() + timeout_s
+    while True:
+        job = get_json(f"{s.flink.rest_url}/jobs/{job_id}")
+        tasks = [vertex["status"] for vertex in job["vertices"]]
+        if job["state"] == "RUNNING" and tasks and all(task in ("RUNNING", "FINISHED") for task in tasks):
+            return
+        if job["state"] == "FINISHED":
+            return
+        restarts = job["state"] in ("FAILED", "RESTARTING", "FAILING")
+        if job["state"] in ("FAILED", "CANCELED") or (restarts and time.monotonic() > deadline - timeout_s / 2):
+            raise UserError("submit", f"job {job['name']} must run", f"it is {job['state']}: {cause(job_id, s)}",
+                            f"read {s.log_dir}/taskmanager-1.log or {s.flink.rest_url}")
+        if time.monotonic() > deadline:
+            raise UserError("submit", f"job {job['name']} must run within {timeout_s:.0f} s", f"it is {job['state']}",
+                            f"look at {s.flink.rest_url}")
+        time.sleep(0.3)
+
+
+def wait_ended(job_id: str, timeout_s: float = 600, settings: Settings | None = None) -> str:
+    """Wait until the job has ended; returns its last state."""
+    s = settings or load()
+    deadline = time.monotonic() + timeout_s
+    while (now := state(job_id, s)) not in ENDED:
+        if time.monotonic() > deadline:
+            raise UserError("submit", f"job {job_id} must end within {timeout_s:.0f} s", f"it is {now}",
+                            f"look at {s.flink.rest_url}")
+        time.sleep(0.3)
+    return now
+
+
+def cause(job_id: str, settings: Settings | None = None) -> str:
+    """Last line of the job's newest root exception that says why; empty when it never failed."""
+    s = settings or load()
+    history = get_json(f"{s.flink.rest_url}/jobs/{job_id}/exceptions")["exceptionHistory"]["entries"]
+    if not history:
+        return ""
+    lines = [line.strip() for line in history[0]["stacktrace"].splitlines()]
+    telling = [line for line in lines if line and not line.startswith(("at ", "..."))]
+    return (telling or [""])[-1][:300]
+
+
+def checkpoints(job_id: str, settings: Settings | None = None) -> int:
+    """How many checkpoints completed: the figure to trust, a RUNNING job may have none."""
+    s = settings or load()
+    try:
+        return int(get_json(f"{s.flink.rest_url}/jobs/{job_id}/checkpoints")["counts"]["completed"])
+    except (urllib.error.URLError, KeyError):
+        return 0
+
+
+def cancel(job_id: str, settings: Settings | None = None, timeout_s: float = 60) -> None:
+    """Cancel a job and wait until it is gone."""
+    s = settings or load()
+    _call(f"{s.flink.rest_url}/jobs/{job_id}?mode=cancel", "PATCH")
+    wait_ended(job_id, timeout_s, s)
+
+
+def cancel_all(settings: Settings | None = None) -> None:
+    """Cancel whatever lives; silent when the cluster does not answer."""
+    s = settings or load()
+    try:
+        for job in jobs(s):
+            cancel(job.id, s, timeout_s=20)
+    except (urllib.error.URLError, OSError, UserError):
+        pass
+
+
+def savepoint(job_id: str, settings: Settings | None = None) -> str:
+    """Take a savepoint of a running job; returns its path."""
+    s = settings or load()
+    body = {"target-directory": f"file://{s.savepoint_dir}", "cancel-job": False}
+    return _triggered(s, job_id, "savepoints", body)
+
+
+def stop_with_savepoint(job_id: str, settings: Settings | None = None) -> str:
+    """Stop a job with a savepoint, losing nothing; returns the savepoint's path."""
+    s = settings or load()
+    path = _triggered(s, job_id, "stop", {"targetDirectory": f"file://{s.savepoint_dir}", "drain": False})
+    wait_ended(job_id, 60, s)
+    return path
+
+
+def _triggered(settings: Settings, job_id: str, action: str, body: dict[str, Any]) -> str:
+    """Trigger a savepoint and wait for its path."""
+    base = f"{settings.flink.rest_url}/jobs/{job_id}"
+    trigger = _call(f"{base}/{action}", "POST", body)["request-id"]
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        answer = get_json(f"{base}/savepoints/{trigger}")
+        if answer["status"]["id"] == "COMPLETED":
+            operation = answer["operation"]
+            if "location" in operation:
+                return str(operation["location"])
+            reason = str(operation.get("failure-cause", {}).get("class", "unknown"))
+            raise UserError("savepoint", f"job {job_id} must take one", reason, f"look at {settings.flink.rest_url}")
+        time.sleep(0.2)
+    raise UserError("savepoint", f"job {job_id} must take one within 120 s", "it did not",
+                    f"look at {settings.flink.rest_url}")
+
+
+def _call(url: str, method: str, body: dict[str, Any] | None = None) -> Any:
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read() or b"{}")
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")[:200]
+        raise UserError("flink", f"{url.rsplit('/', 2)[-2]} must accept the request", text, "check the job's id") from None
+
+
+def newest_savepoint(settings: Settings | None = None) -> str:
+    """Path of the newest savepoint.
+
+    Raises UserError when there is none.
+    """
+    s = settings or load()
+    found = sorted(s.savepoint_dir.glob("*/_metadata"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError("restore", "there must be a savepoint", f"{s.savepoint_dir} has none", "run make savepoint first")
+    return str(Path(found[-1]).parent)
