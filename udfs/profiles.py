@@ -1,0 +1,134 @@
+"""Strategies as typed profiles: every number a stage uses, with its unit, default and one sentence.
+
+A profile is a value: it never changes while a job runs, and its digest is written into every decision.
+"""
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NS = 1_000_000_000
+UNLIMITED = math.inf
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Admission(_Part):
+    """Bounds on a tick's event time. Both compare times inside the log, never with a clock."""
+
+    max_ahead_s: float = Field(60.0, gt=0, description="Most that event time may run ahead of receive time, seconds.")
+    max_behind_s: float = Field(60.0, gt=0, description="Most that it may lie behind its partition's latest, seconds.")
+
+
+class Alphas(_Part):
+    """Which alphas run, and how their scores become forecasts."""
+
+    names: tuple[str, ...] = Field(description="Alphas of udfs/alphas.py, in the order of their weights.")
+    horizon: int = Field(20, ge=1, le=64, description="Ticks of the symbol that a forecast looks ahead.")
+    memory: int = Field(2_000, ge=100, description="Ticks over which realised forecasts are averaged.")
+
+
+class Ensemble(_Part):
+    """How forecasts become one."""
+
+    blend: Literal["error", "logistic"] = Field("error", description="By realised error per regime, or fixed weights.")
+    weights: tuple[float, ...] = Field((), description="Weights of the scores in the logistic blend.")
+    warm_up: int = Field(500, ge=0, description="Returns of the symbol before the score may leave 0.")
+
+
+class Risk(_Part):
+    """Historical value at risk and its tail mean, per symbol."""
+
+    window: int = Field(500, ge=20, le=5_000, description="Returns held.")
+    tail: Literal["ceil", "rockafellar_uryasev"] = Field(
+        "rockafellar_uryasev", description="Tail of whole observations, or with a fractional weight on the last.")
+    floor: float = Field(1e-9, gt=0, description="Least CVaR that sizing divides by, fraction.")
+
+
+class Sizing(_Part):
+    """From a score to a target. Every bound that is not infinite takes part; the smallest binds."""
+
+    entry: float = Field(0.35, ge=0, le=1, description="Least absolute score that may change the target.")
+    reference_equity: float = Field(1_000_000.0, gt=0, description="Equity that fractions refer to, quote currency.")
+    fixed_notional: float = Field(100_000.0, gt=0, description="Most value of one position, quote currency.")
+    cvar_budget: float = Field(25.0, gt=0, description="Loss that one position's CVaR may reach in one tick.")
+    kelly_fraction: float = Field(UNLIMITED, gt=0, description="Part of the full Kelly bet; infinite turns Kelly off.")
+    kelly_shrink: float = Field(1.0, ge=0, description="Weight of sigma squared against mu squared in shrinking mu.")
+    gross_cap: float = Field(UNLIMITED, gt=0, description="Most sum of absolute targets, quote currency.")
+
+
+class Fills(_Part):
+    """The ledger, the last gates and the execution model."""
+
+    account: str = Field("paper", min_length=1, description="Account the ledger belongs to.")
+    initial_cash: float = Field(1_000_000.0, ge=0, description="Cash at the start, quote currency.")
+    price: Literal["mid", "cross"] = Field("cross", description="Fill at mid, or at the far side of the spread.")
+    fee_bps: float = Field(0.0, ge=0, description="Fee of a fill, basis points of its value.")
+    latency_ns: int = Field(0, ge=0, description="Event time from decision to the earliest fill, ns.")
+    lot: float = Field(1.0, gt=0, description="Smallest quantity, base units.")
+    mark_every_ns: int = Field(NS // 10, ge=0, description="Event time between equity rows; 0 marks at every tick.")
+    bar_ns: int = Field(NS, gt=0, description="Event time of one bar of the account's CVaR.")
+    max_position: float = Field(UNLIMITED, gt=0, description="Most absolute value of one position, quote currency.")
+    max_gross: float = Field(UNLIMITED, gt=0, description="Most sum of absolute position values, quote currency.")
+    reduce_drawdown: float = Field(UNLIMITED, gt=0, description="Drawdown from which only reducing orders pass.")
+    halt_drawdown: float = Field(UNLIMITED, gt=0, description="Drawdown from which no order passes.")
+    cvar_limit: float = Field(UNLIMITED, gt=0, description="Most account CVaR (97.5 %, one bar), quote currency.")
+
+
+class Profile(_Part):
+    """One strategy, whole."""
+
+    name: str
+    admission: Admission = Admission()
+    alphas: Alphas
+    ensemble: Ensemble = Ensemble()
+    risk: Risk = Risk()
+    sizing: Sizing = Sizing()
+    fills: Fills = Fills()
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of all settings.
+
+        >>> len(get("reference").digest)
+        16
+        """
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+REFERENCE = Profile(
+    name="reference",
+    alphas=Alphas(names=("book_pressure_vol", "momentum_3_6", "mean_reversion_50")),
+    ensemble=Ensemble(blend="logistic", weights=(1.2, 0.6, 0.9)),
+    risk=Risk(tail="ceil"),
+    fills=Fills(price="mid", mark_every_ns=0),
+)
+"""bench/SEMANTICS.md exactly: its checksums are the test. No limit but its own, no cost, a mark at every tick."""
+
+DEFAULT = Profile(
+    name="default",
+    alphas=Alphas(names=("book_pressure", "momentum_3_6", "mean_reversion_50", "order_flow", "micro_price_drift")),
+    sizing=Sizing(entry=0.10, fixed_notional=100_000.0, cvar_budget=250.0, kelly_fraction=0.25, gross_cap=500_000.0),
+    fills=Fills(fee_bps=0.02, latency_ns=5_000_000, lot=1e-4, max_position=150_000.0, max_gross=600_000.0,
+                reduce_drawdown=0.10, halt_drawdown=0.15, cvar_limit=10_000.0),
+)
+"""Five alphas, blended by realised error per regime, sized by Kelly, CVaR budget and caps, filled across the spread."""
+
+_PROFILES = {profile.name: profile for profile in (REFERENCE, DEFAULT)}
+
+
+def names() -> list[str]:
+    """Names that `get` knows."""
+    return sorted(_PROFILES)
+
+
+def get(name: str) -> Profile:
+    """The profile of that name; KeyError with the known names otherwise."""
+    if name not in _PROFILES:
+        raise KeyError(f"no strategy profile {name!r}; known: {', '.join(names())}")
+    return _PROFILES[name]

@@ -1,0 +1,133 @@
+"""What a stage is: a pure step over the columns of a micro-batch, with explicit state.
+
+    columns = step(state, columns)
+
+`columns` maps names to arrays with one row for each tick, in order. The step goes through them tick by tick and updates
+`state` in place, so the result cannot depend on where a micro-batch was cut. `state.symbols` has one record for each
+symbol, found by the column `slot`; `state.shared` is one record for all of them. A step adds columns and never edits one.
+"""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Columns = dict[str, Any]
+NOTHING = np.dtype([("unused", np.int8)])
+"""State of a stage that keeps none."""
+
+GROWTH = 16
+"""Symbols a shard makes room for at first; the room doubles when it is full."""
+
+
+@dataclass
+class StageState:
+    """State of one stage: `symbols`, a record array by slot, and `shared`, a record array of length one."""
+
+    symbols: NDArray[Any]
+    shared: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named step with the layout of its state. The name is the operator's, the metric's and the state's."""
+
+    name: str
+    step: Callable[[StageState, Columns], Columns]
+    symbol: np.dtype[Any] = NOTHING
+    shared: np.dtype[Any] = NOTHING
+
+
+class Store(Protocol):
+    """Where packed state is kept between calls: bytes by key. Flink's MapState, or a dict in tests."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, value: bytes) -> None: ...
+
+
+SHARED, NAMES = "shared", "names"
+"""Keys of the packed shared records and of the symbols in slot order; a symbol's own key holds a colon."""
+
+
+@dataclass
+class KeyedState:
+    """State of consecutive stages for one Flink key: a record for each symbol, packed by symbol.
+
+    Only what a micro-batch touched is written back, so that the cost does not grow with the number of symbols. Slots are
+    numbered in the order symbols were first seen, and a restore keeps the numbers: sums over slots then have the same bits.
+    """
+
+    stages: Sequence[Stage]
+    store: Store
+    slots: dict[bytes, int] = field(default_factory=dict)
+    names: list[bytes] = field(default_factory=list)
+    states: list[StageState] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.digest = layout(self.stages)
+        self.states = [StageState(np.zeros(GROWTH, s.symbol), np.zeros(1, s.shared)) for s in self.stages]
+        self._restore(SHARED, [state.shared for state in self.states], 0)
+        for name in (self.store.get(NAMES) or b"").split():
+            self._add(name)
+
+    def slot(self, name: bytes) -> int:
+        """Slot of the symbol `VENUE:SYMBOL`, a new one if it was never seen."""
+        found = self.slots.get(name)
+        if found is None:
+            found = self._add(name)
+            self.store.put(NAMES, b"\n".join(self.names))
+        return found
+
+    def _add(self, name: bytes) -> int:
+        slot = self.slots[name] = len(self.names)
+        self.names.append(name)
+        if slot == len(self.states[0].symbols):
+            for state in self.states:
+                state.symbols = np.concatenate([state.symbols, np.zeros_like(state.symbols)])
+        self._restore(name.decode(), [state.symbols for state in self.states], slot)
+        return slot
+
+    def _restore(self, key: str, arrays: list[NDArray[Any]], at: int) -> None:
+        packed = self.store.get(key)
+        if packed is None:
+            return
+        if packed[:8] != self.digest:
+            raise StateLayoutError(self.stages, key)
+        start = 8
+        for array in arrays:
+            size = array.dtype.itemsize
+            array[at] = np.frombuffer(packed[start:start + size], array.dtype)[0]
+            start += size
+
+    def save(self, slots: Iterable[int]) -> None:
+        """Write back the shared records and those of these slots."""
+        self.store.put(SHARED, self.digest + b"".join(state.shared.tobytes() for state in self.states))
+        for slot in slots:
+            packed = b"".join(state.symbols[slot].tobytes() for state in self.states)
+            self.store.put(self.names[slot].decode(), self.digest + packed)
+
+    def run(self, columns: Columns) -> Columns:
+        """All stages, one after another, over one micro-batch."""
+        for stage, state in zip(self.stages, self.states, strict=True):
+            columns = stage.step(state, columns)
+        return columns
+
+
+class StateLayoutError(Exception):
+    """A savepoint holds state of another layout than these stages have."""
+
+    def __init__(self, stages: Sequence[Stage], key: str) -> None:
+        names = ", ".join(stage.name for stage in stages)
+        super().__init__(f"{names}: state of {key!r} has another layout than this version of the stages; "
+                         "start without the savepoint, or with the version that wrote it")
+
+
+def layout(stages: Sequence[Stage]) -> bytes:
+    """Eight bytes that name the state layout of these stages."""
+    text = repr([(s.name, s.symbol.descr, s.shared.descr) for s in stages])
+    return hashlib.sha256(text.encode()).digest()[:8]

@@ -1,0 +1,1 @@
+"""One stage a file; each file has its state's layout, its kernel and `stage(profile)`."""

@@ -1,0 +1,145 @@
+"""Admission: every input offset ends up in exactly one of accepted, duplicate and rejected.
+
+A tick is accepted when it is well-formed, of a known schema, finite, with positive prices and sizes, bid at most ask
+(equal is a locked book: accepted with a flag), and event time within bounds of its receive time and of its partition.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas import codec
+from udfs.profiles import NS, Profile
+from udfs.stage import Columns, Stage, StageState
+
+RECEIVE_TIME, LOCKED, GAP = 1, 2, 4
+"""Bits of `flags`."""
+
+ACCEPTED = 0
+DUPLICATE = 20
+REASONS = {
+    codec.BAD_MAGIC: ("bad_magic", "first byte is not 0: write in the Confluent wire format"),
+    codec.UNKNOWN_SCHEMA: ("unknown_schema", "schema id is not registered for this topic: register it, then replay"),
+    codec.TRUNCATED: ("truncated", "bytes end before the record does, or a value is out of its type's range"),
+    codec.TRAILING: ("trailing_bytes", "bytes go on after the record: writer and schema id do not match"),
+    codec.BAD_TEXT: ("bad_text", "a string is not UTF-8"),
+    codec.NULL_VALUE: ("null_value", "the record has no value"),
+    10: ("no_symbol", "venue or symbol is empty"),
+    11: ("not_finite", "a price or size is NaN or infinite"),
+    12: ("not_positive_price", "bid or ask is zero or negative"),
+    13: ("not_positive_size", "a size is zero or negative"),
+    14: ("crossed", "bid is above ask"),
+    15: ("time_ahead", "event time is further ahead of receive time than admission.max_ahead_s"),
+    16: ("time_behind", "event time is further behind its partition than admission.max_behind_s"),
+    DUPLICATE: ("duplicate", "seq is not above the last one of its venue and symbol"),
+}
+"""Verdict to reason and remedy, as dead letters carry them."""
+
+SYMBOL = np.dtype([("last_seq", np.int64), ("seen", np.int64)])
+SHARED = np.dtype([("ts_order", np.int64)])
+
+
+@numba.njit(cache=True)
+def _rules(verdict, venue, symbol, prices, sizes, ts_event, ts_recv, max_ahead):
+    """The rules that need nothing but the tick itself."""
+    for row in range(verdict.shape[0]):
+        if verdict[row] != ACCEPTED:
+            continue
+        finite = positive_price = positive_size = True
+        for k in range(2):
+            finite = finite and np.isfinite(prices[k, row]) and np.isfinite(sizes[k, row])
+            positive_price = positive_price and prices[k, row] > 0
+            positive_size = positive_size and sizes[k, row] > 0
+        if venue[row] == 0 or symbol[row] == 0:
+            verdict[row] = 10
+        elif not finite:
+            verdict[row] = 11
+        elif not positive_price:
+            verdict[row] = 12
+        elif not positive_size:
+            verdict[row] = 13
+        elif prices[0, row] > prices[1, row]:
+            verdict[row] = 14
+        elif ts_event[row] - ts_recv[row] > max_ahead:
+            verdict[row] = 15
+
+
+@numba.njit(cache=True)
+def _sequence(symbols, shared, slot, seq, ts_event, bid, ask, flags, max_behind, verdict, ts_order, out_flags):
+    """The rules that need the ticks before: duplicates, gaps, time against the partition; and the order time."""
+    for row in range(verdict.shape[0]):
+        s = symbols[slot[row]]
+        if s.seen > 0 and seq[row] <= s.last_seq:
+            verdict[row] = DUPLICATE
+            continue
+        if shared[0].ts_order - ts_event[row] > max_behind:
+            verdict[row] = 16
+            continue
+        bits = flags[row] & RECEIVE_TIME
+        if bid[row] == ask[row]:
+            bits |= LOCKED
+        if s.seen > 0 and seq[row] > s.last_seq + 1:
+            bits |= GAP
+        out_flags[row] = bits
+        s.last_seq = seq[row]
+        s.seen += 1
+        shared[0].ts_order = max(shared[0].ts_order, ts_event[row])
+        ts_order[row] = shared[0].ts_order
+
+
+@numba.njit(cache=True)
+def _fresh(symbols, slot, seq, keep):
+    """Which rows are not repeats; for the topics between jobs, where a restart may write a row again."""
+    for row in range(slot.shape[0]):
+        s = symbols[slot[row]]
+        keep[row] = s.seen == 0 or seq[row] > s.last_seq
+        if keep[row]:
+            s.last_seq = seq[row]
+            s.seen += 1
+
+
+def take(columns: Columns, rows: NDArray[np.int64]) -> Columns:
+    """The same columns for some rows."""
+    return {name: c.take(rows) if isinstance(c, codec.Text) else c[rows] for name, c in columns.items()}
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Judges decoded ticks. Well-formed rows go on to `sequence`, which needs their slots."""
+
+    profile: Profile
+
+    def rules(self, columns: Columns, verdict: NDArray[np.uint8]) -> None:
+        """Judge each tick by itself, in place."""
+        _rules(verdict, columns["venue"].length, columns["symbol"].length,
+               np.stack([columns["bid"], columns["ask"]]), np.stack([columns["bid_size"], columns["ask_size"]]),
+               columns["ts_event"], columns["ts_recv"], int(self.profile.admission.max_ahead_s * NS))
+
+    def sequence(self, state: StageState, columns: Columns) -> tuple[Columns, NDArray[np.uint8]]:
+        """Columns with order time and flags, and a verdict for each row."""
+        rows = len(columns["slot"])
+        verdict = np.zeros(rows, np.uint8)
+        ts_order, flags = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        _sequence(state.symbols, state.shared, columns["slot"], columns["seq"], columns["ts_event"], columns["bid"],
+                  columns["ask"], columns["flags"], int(self.profile.admission.max_behind_s * NS), verdict, ts_order,
+                  flags)
+        return columns | {"ts_order": ts_order, "flags": flags}, verdict
+
+
+def fresh(state: StageState, columns: Columns) -> NDArray[np.bool_]:
+    """Which rows of an inner topic are seen for the first time."""
+    keep = np.empty(len(columns["slot"]), np.bool_)
+    _fresh(state.symbols, columns["slot"], columns["seq"], keep)
+    return keep
+
+
+def _nothing(state: StageState, columns: Columns) -> Columns:
+    return columns
+
+
+def stage(profile: Profile) -> Stage:
+    """The state of admission as a stage; the shard operator calls `Admission` or `fresh` on it before all others."""
+    return Stage("admission", _nothing, SYMBOL, SHARED)

@@ -1,0 +1,92 @@
+"""From venue and symbol, as bytes in a buffer, to a small number that indexes state, without a Python object a row."""
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.codec import Text
+from udfs.stage import KeyedState
+
+_OFFSET, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+UNKNOWN = -1
+
+
+@numba.njit(cache=True)
+def _hash(pool, venue_start, venue_length, start, length, out):
+    """FNV-1a (64 bits) of venue, a colon and symbol (http://www.isthe.com/chongo/tech/comp/fnv/)."""
+    for row in range(out.shape[0]):
+        value = _OFFSET
+        for k in range(venue_length[row]):
+            value = (value ^ np.uint64(pool[venue_start[row] + k])) * _PRIME
+        value = (value ^ np.uint64(58)) * _PRIME
+        for k in range(length[row]):
+            value = (value ^ np.uint64(pool[start[row] + k])) * _PRIME
+        out[row] = value
+
+
+@numba.njit(cache=True)
+def _find(hashes, table, slots, out):
+    """Slot of each hash by open addressing; the number of rows that are not in the table."""
+    mask = np.uint64(table.shape[0] - 1)
+    unknown = 0
+    for row in range(hashes.shape[0]):
+        at = hashes[row] & mask
+        while slots[at] >= 0 and table[at] != hashes[row]:
+            at = (at + np.uint64(1)) & mask
+        out[row] = slots[at]
+        unknown += slots[at] < 0
+    return unknown
+
+
+@numba.njit(cache=True)
+def mix(key, seq, out):
+    """Lineage id of each tick: the splitmix64 finaliser over the symbol's hash and seq (Steele et al. 2014)."""
+    for row in range(out.shape[0]):
+        z = key[row] + np.uint64(seq[row]) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        out[row] = np.int64(z ^ (z >> np.uint64(31)))
+
+
+def hashes(venue: Text, symbol: Text) -> NDArray[np.uint64]:
+    """One 64-bit hash of `VENUE:SYMBOL` for each row."""
+    out = np.empty(len(symbol.start), np.uint64)
+    _hash(symbol.pool, venue.start, venue.length, symbol.start, symbol.length, out)
+    return out
+
+
+class Slots:
+    """The slots of a KeyedState by hash."""
+
+    def __init__(self, state: KeyedState) -> None:
+        self._state = state
+        self._resize(64)
+
+    def _resize(self, size: int) -> None:
+        self._table, self._slots = np.zeros(size, np.uint64), np.full(size, UNKNOWN, np.int64)
+        for name, slot in self._state.slots.items():
+            venue, symbol = name.split(b":", 1)
+            self._insert(hashes(Text.table([venue, symbol]).take(np.array([0])),
+                                Text.table([venue, symbol]).take(np.array([1])))[0], slot)
+
+    def _insert(self, key: Any, slot: int) -> None:
+        mask = len(self._table) - 1
+        at = int(key) & mask
+        while self._slots[at] >= 0:
+            at = (at + 1) & mask
+        self._table[at], self._slots[at] = key, slot
+
+    def find(self, key: NDArray[np.uint64], venue: Text, symbol: Text) -> NDArray[np.int64]:
+        """Slot of each row; a symbol that is new here gets the next one, with its stored state."""
+        out = np.empty(len(key), np.int64)
+        while _find(key, self._table, self._slots, out):
+            row = int(np.argmin(out))
+            slot = self._state.slot(venue.at(row) + b":" + symbol.at(row))
+            if 2 * len(self._state.names) > len(self._table):
+                self._resize(2 * len(self._table))
+            else:
+                self._insert(key[row], slot)
+        return out
