@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -102,7 +103,7 @@ def downsample(*values: Floats, buckets: int = BUCKETS) -> Ints:
     edges = np.linspace(0, count, buckets + 1).astype(np.int64)
     picks = [np.array([0, count - 1])]
     for line in values:
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             picks.append(low + np.array([np.argmin(line[low:high]), np.argmax(line[low:high])]))
     return np.unique(np.concatenate(picks))
 
@@ -202,7 +203,8 @@ def line_chart(
 
 def legend(lines: Sequence[Line]) -> str:
     """Return the names of the lines beside their colours."""
-    return '<div class="legend">' + "".join(f'<span class="{x.style}">{escape(x.name)}</span>' for x in lines) + "</div>"
+    names = "".join(f'<span class="{line.style}">{escape(line.name)}</span>' for line in lines)
+    return f'<div class="legend">{names}</div>'
 
 
 def bar_rows(values: pd.Series, form: Format = money) -> str:

@@ -36,7 +36,7 @@ class Ledger:
     def trade(self, symbol: str, quantity: float, price: float, fee: float) -> float:
         """Book a signed quantity and return what it realised against average cost."""
         held, cost = self.positions.get(symbol, 0.0), self.costs.get(symbol, 0.0)
-        closed = min(abs(held), abs(quantity)) * np.sign(held) if held * quantity < 0 else 0.0
+        closed = min(abs(held), abs(quantity)) * (1 if held > 0 else -1) if held * quantity < 0 else 0.0
         after = held + quantity
         if held * quantity >= 0:
             self.costs[symbol] = (held * cost + quantity * price) / after if after else 0.0
@@ -83,7 +83,7 @@ def _decide(rng: Any, ledger: Ledger, head: Row, mid: float, fills: list[Row], d
     if gate:
         return
     ledger.orders += 1
-    price = mid * (1 + np.sign(quantity) * 5e-5)
+    price = mid * (1.00005 if quantity > 0 else 0.99995)
     fee = abs(quantity) * price * 2e-4
     realized = ledger.trade(symbol, quantity, price, fee)
     latency = int(rng.gamma(4.0, 9e6))

@@ -1,0 +1,207 @@
+"""Prometheus metrics of the results: what the account is worth, what it did, how late and how far behind we are.
+
+Amounts and counts of the account come out of the messages, which carry them whole (`orders`, `fills`, `intent_seq`):
+reading a message twice after a crash therefore changes nothing. What can only be counted while reading (decisions by
+verdict, rejected ticks by reason, latencies) counts from the start of the process, as Prometheus counters do.
+
+Names end in their unit: `_quote` quote currency, `_base` base units, `_ratio` fraction, `_seconds`, `_records`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+Row = Mapping[str, Any]
+STATES = ("ACTIVE", "REDUCING", "HALTED")
+#: Upper bounds of latency. The design's target is 20 ms, so there are several below and above it. Unit: s.
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+#: A fill later than this after its tick's event time comes from a replay, not from a slow chain. Unit: s.
+LIVE_LIMIT_S = 60.0
+#: Gauges of the account that are fields of its last equity message: metric, field, help.
+ACCOUNT_GAUGES = (
+    ("sigmaflow_equity_quote", "equity", "Cash plus all positions at their marks, in quote currency."),
+    ("sigmaflow_peak_equity_quote", "peak_equity", "Highest equity so far, in quote currency."),
+    ("sigmaflow_cash_quote", "cash", "Account cash, in quote currency."),
+    ("sigmaflow_drawdown_ratio", "drawdown", "1 - equity / peak equity, as a fraction."),
+    ("sigmaflow_gross_exposure_quote", "gross", "Sum of absolute position values, in quote currency."),
+    ("sigmaflow_net_exposure_quote", "net", "Sum of signed position values, in quote currency."),
+    ("sigmaflow_account_cvar_975_quote", "account_cvar_975", "Historical CVaR at 97.5 % over one bar, loss positive."),
+)
+
+
+@dataclass
+class Histogram:
+    """Counts of durations by bucket, in the form Prometheus wants them.
+
+    >>> h = Histogram(); h.observe(0.015); h.observe(99.0); h.sum
+    99.015
+    >>> h.buckets()[4], h.buckets()[-1]
+    (('0.02', 1), ('+Inf', 2))
+    """
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
+    sum: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self.sum += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return (upper bound, how many at most that)."""
+        total, out = 0, []
+        for bound, count in zip([*map(str, BUCKETS_S), "+Inf"], self.counts, strict=True):
+            total += count
+            out.append((bound, float(total)))
+        return out
+
+
+@dataclass
+class Totals:
+    """What the results process has seen: the source of the metrics and of the snapshot in Redis."""
+
+    accounts: dict[str, Row] = field(default_factory=dict)
+    """Last equity message of each account."""
+    positions: dict[tuple[str, str], Row] = field(default_factory=dict)
+    """Last equity message of each account and symbol."""
+    intents: dict[str, int] = field(default_factory=dict)
+    decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Decisions by account and verdict: `sent`, or the gate that failed."""
+    rejected: Counter[str] = field(default_factory=Counter)
+    tick_to_fill: Histogram = field(default_factory=Histogram)
+    order_to_fill: Histogram = field(default_factory=Histogram)
+    lag: dict[str, int] = field(default_factory=dict)
+    """Records of each topic that this process has not read yet."""
+    end_offsets: dict[str, int] = field(default_factory=dict)
+    """Records ever written to each topic of the chain, all partitions; on transactional ones markers included."""
+    undecodable: Counter[str] = field(default_factory=Counter)
+    rows_written: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """Failed attempts by where: `questdb`, `redis`, `kafka`."""
+    pending: int = 0
+    """Rows read and not yet acknowledged by QuestDB."""
+
+    def equity(self, row: Row) -> None:
+        """Take an equity message."""
+        self.accounts[row["account"]] = row
+        self.positions[row["account"], row["symbol"]] = row
+
+    def fill(self, row: Row, kafka_ms: int) -> None:
+        """Take a fill; `kafka_ms` is its record's timestamp, 0 where it has none."""
+        self.order_to_fill.observe((row["ts_event"] - row["ts_order_sent"]) / 1e9)
+        delay = kafka_ms / 1e3 - row["ts_event"] / 1e9
+        # A venue's clock may run ahead of ours, and a replay's event time is long ago: neither is a latency.
+        if 0 <= delay <= LIVE_LIMIT_S:
+            self.tick_to_fill.observe(delay)
+
+    def decision(self, row: Row) -> None:
+        """Take a decision."""
+        verdict = "sent" if row["order_id"] is not None else row["failed_gate"] or "none_needed"
+        self.decisions[row["account"], verdict] += 1
+
+    def intent(self, row: Row) -> None:
+        """Take an intent: it carries how many there were."""
+        self.intents[row["account"]] = max(row["intent_seq"], self.intents.get(row["account"], 0))
+
+    def reject(self, row: Row) -> None:
+        """Take a dead letter."""
+        self.rejected[row["reason"]] += 1
+
+
+class Exporter(Collector):
+    """Turns totals into metric families whenever Prometheus asks."""
+
+    def __init__(self, totals: Totals) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric family."""
+        yield from self._account()
+        yield from self._symbols()
+        yield from self._flow()
+        yield from self._process()
+
+    def _account(self) -> Iterator[Metric]:
+        rows = dict(self._totals.accounts)
+        for name, column, text in ACCOUNT_GAUGES:
+            yield _gauge(name, text, ("account",), {(a,): row[column] for a, row in rows.items()})
+        states = {(a, s): float(row["state"] == s) for a, row in rows.items() for s in STATES}
+        yield _gauge("sigmaflow_trading_state", "1 for the state the account is in.", ("account", "state"), states)
+        marked = {(a,): row["ts_order"] / 1e9 for a, row in rows.items()}
+        yield _gauge("sigmaflow_last_mark_timestamp_seconds", "Event time of the last mark.", ("account",), marked)
+        for name, column in (("sigmaflow_orders", "orders"), ("sigmaflow_fills", "fills")):
+            yield _counter(name, f"{column.capitalize()} of the account so far.", ("account",), {(a,): row[column] for a, row in rows.items()})
+
+    def _symbols(self) -> Iterator[Metric]:
+        rows = dict(self._totals.positions)
+        labels = ("account", "symbol")
+        yield _gauge("sigmaflow_position_base", "Position, in base units.", labels,
+                     {key: row["position"] for key, row in rows.items()})
+        yield _gauge("sigmaflow_position_quote", "Position at its mark, in quote currency.", labels,
+                     {key: row["position"] * row["mid"] for key, row in rows.items()})
+        yield _gauge("sigmaflow_symbol_pnl_quote", "Profit of the symbol since the start, in quote currency.", labels,
+                     {key: row["symbol_pnl"] for key, row in rows.items()})
+
+    def _flow(self) -> Iterator[Metric]:
+        t = self._totals
+        yield _counter("sigmaflow_intents", "Targets asked for.", ("account",), {(a,): n for a, n in t.intents.items()})
+        yield _counter("sigmaflow_decisions", "Decisions by verdict: sent, or the first gate that failed.",
+                       ("account", "verdict"), dict(t.decisions))
+        yield _counter("sigmaflow_rejected_ticks", "Ticks refused at admission, by reason.", ("reason",),
+                       {(reason,): n for reason, n in t.rejected.items()})
+        yield _counter("sigmaflow_topic_records", "Records ever written to a topic of the chain.", ("topic",),
+                       {(topic,): n for topic, n in t.end_offsets.items()})
+        yield _histogram("sigmaflow_tick_to_fill_seconds", "Event time of a live tick to its fill's Kafka timestamp.",
+                         t.tick_to_fill)
+        yield _histogram("sigmaflow_order_to_fill_seconds", "Event time from decision to fill.", t.order_to_fill)
+
+    def _process(self) -> Iterator[Metric]:
+        t = self._totals
+        yield _gauge("sigmaflow_consumer_lag_records", "Records of a topic not read yet by the results process.",
+                     ("topic",), {(topic,): n for topic, n in t.lag.items()})
+        yield _gauge("sigmaflow_results_pending_rows", "Rows read and not yet taken by QuestDB.", (), {(): t.pending})
+        yield _counter("sigmaflow_questdb_rows", "Rows QuestDB has taken.", (), {(): t.rows_written})
+        yield _counter("sigmaflow_results_errors", "Failed attempts, by where.", ("where",),
+                       {(where,): n for where, n in t.errors.items()})
+        yield _counter("sigmaflow_undecodable_records", "Records of our own topics that could not be read.", ("topic",),
+                       {(topic,): n for topic, n in t.undecodable.items()})
+
+
+def serve(totals: Totals, host: str, port: int) -> Any:
+    """Serve the metrics over HTTP from a thread of its own; returns the server. Raises OSError for a taken port."""
+    registry = CollectorRegistry()
+    registry.register(Exporter(totals))
+    server, _ = start_http_server(port, addr=host, registry=registry)
+    return server
+
+
+Samples = Mapping[tuple[str, ...], float]
+
+
+def _gauge(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=list(labels))
+    for key, value in samples.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _counter(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:
+    family = CounterMetricFamily(name, text, labels=list(labels))
+    for key, value in samples.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(name, text)
+    family.add_metric([], histogram.buckets(), histogram.sum)
+    return family

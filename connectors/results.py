@@ -1,0 +1,359 @@
+"""The results process, `python -m connectors.results`: from Kafka to QuestDB, Prometheus and Redis.
+
+It reads what the chain has committed (equity, fills, decisions, intents, dead letters) and
+- writes equity, positions and fills to QuestDB. Offsets are committed after QuestDB has acknowledged the rows, and a
+  row written twice is one row, so a crash at any point loses nothing and doubles nothing;
+- serves Prometheus metrics (`metrics.py`);
+- keeps the latest account snapshot in Redis (`snapshot.py`).
+
+When QuestDB is away it goes on reading, with metrics and snapshot alive, until MAX_PENDING rows wait; then it stops
+reading, and Kafka keeps the rest. Rows are decoded one by one with fastavro: numba would hold 150 MB more for a
+process that sees a few hundred rows a second.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import fastavro
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+import schemas
+from connectors import questdb
+from connectors.metrics import Totals, serve
+from connectors.offsets import end_offsets
+from connectors.questdb import QuestDB, QuestDBError
+from connectors.registry import Registry, RegistryError
+from connectors.snapshot import Publisher, Recent
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings, load
+
+log = logging.getLogger("results")
+
+GROUP = "sigmaflow-results"
+#: Rows of one request to QuestDB: a few MB of line protocol.
+BATCH_ROWS = 10_000
+#: Rows kept while QuestDB is away, about 1 KB each: beyond that Kafka keeps them.
+MAX_PENDING = 100_000
+#: Longest time a row waits for its batch to fill. Unit: s.
+FLUSH_S = 0.5
+SNAPSHOT_S = 0.5
+RATES_S = 1.0
+BACKOFF_S = (0.5, 30.0)
+READ_MESSAGES = 2_000
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics read, by what they carry."""
+
+    equity: str = "equity.v1"
+    fills: str = "fills.v1"
+    decisions: str = "decisions.v1"
+    intents: str = "intents.v1"
+    rejected: str = "market.ticks.v1.dlq"
+
+    def names(self) -> list[str]:
+        """Return all of them."""
+        return [self.equity, self.fills, self.decisions, self.intents, self.rejected]
+
+
+class AvroReader:
+    """Decodes Confluent-framed messages, whichever registered version wrote them, into the fields of our schemas."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._parsed: dict[int, tuple[Any, Any]] = {}
+        self._own = {schemas.load(topic.schema)["name"]: schemas.load(topic.schema) for topic in schemas.topics().values()}
+
+    def __call__(self, value: bytes | None) -> dict[str, Any]:
+        """Return the record. Raises ValueError for what is no such message, UserError where no registry answers."""
+        if value is None or len(value) < 5 or value[0] != 0:
+            raise ValueError("not in the Confluent wire format")
+        schema_id = struct.unpack(">I", value[1:5])[0]
+        try:
+            return fastavro.schemaless_reader(io.BytesIO(value[5:]), *self._schemas(schema_id))  # type: ignore
+        except (RegistryError, EOFError, IndexError, TypeError, UnicodeDecodeError, struct.error) as error:
+            raise ValueError(f"schema {schema_id}: {error}") from None
+
+    def _schemas(self, schema_id: int) -> tuple[Any, Any]:
+        """Return the writer's schema and ours; ours is None where they are the same, which reads faster."""
+        if schema_id not in self._parsed:
+            writer = self._registry.schema(schema_id)
+            own = self._own.get(writer["name"])
+            reader = None if own is None or own == writer else fastavro.parse_schema(own)
+            self._parsed[schema_id] = fastavro.parse_schema(writer), reader
+        return self._parsed[schema_id]
+
+
+@dataclass
+class Batch:
+    """Rows that wait for QuestDB, and the offsets to commit once they are there."""
+
+    lines: list[str] = field(default_factory=list)
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    since: float = 0.0
+
+    def moved(self, topic: str, partition: int, next_offset: int, now: float) -> None:
+        """Note that everything before `next_offset` is in this batch or needs no row."""
+        if not self.offsets:
+            self.since = now
+        self.offsets[topic, partition] = next_offset
+
+    def commits(self) -> list[TopicPartition]:
+        """Return the offsets in the client's form."""
+        return [TopicPartition(topic, partition, offset) for (topic, partition), offset in self.offsets.items()]
+
+
+class Backoff:
+    """When to try again: at once, then after 0.5 s, doubling up to 30 s.
+
+    >>> wait = Backoff((1.0, 4.0))
+    >>> [wait.failed(0.0) for _ in range(4)]
+    [1.0, 2.0, 4.0, 4.0]
+    >>> wait.ready(3.9), wait.ready(4.0)
+    (False, True)
+    """
+
+    def __init__(self, limits: tuple[float, float] = BACKOFF_S) -> None:
+        self._low, self._high = limits
+        self.worked()
+
+    def worked(self) -> None:
+        """Start over."""
+        self._delay, self._until = self._low, 0.0
+
+    def failed(self, now: float) -> float:
+        """Note a failure and return the wait it costs. Unit: s."""
+        delay = self._delay
+        self._until, self._delay = now + delay, min(self._high, 2 * delay)
+        return delay
+
+    def ready(self, now: float) -> bool:
+        """Whether the next attempt is due."""
+        return now >= self._until
+
+
+class Rates:
+    """Records per second of each topic over the last few samples.
+
+    >>> rates = Rates()
+    >>> rates.sample({"t": 100}, 0.0); rates.sample({"t": 160}, 2.0); rates.per_second()
+    {'t': 30.0}
+    """
+
+    def __init__(self, samples: int = 6) -> None:
+        self._samples: list[tuple[float, Mapping[str, int]]] = []
+        self._keep = samples
+
+    def sample(self, offsets: Mapping[str, int], now: float) -> None:
+        """Take one reading."""
+        self._samples = [*self._samples, (now, offsets)][-self._keep :]
+
+    def per_second(self) -> dict[str, float]:
+        """Return the rate of each topic; empty until there are two samples."""
+        if len(self._samples) < 2:
+            return {}
+        (start, first), (end, last) = self._samples[0], self._samples[-1]
+        return {topic: max(0.0, (n - first.get(topic, n)) / (end - start)) for topic, n in last.items()}
+
+
+class Results:
+    """The process: `run` until `stop` is set."""
+
+    def __init__(
+        self, settings: Settings, topics: Topics | None = None, group: str = GROUP, sink: QuestDB | None = None
+    ) -> None:
+        self.totals = Totals()
+        self.stop = threading.Event()
+        self._settings = settings
+        self._topics = topics or Topics()
+        self._sink = sink or QuestDB(settings.questdb.http_url)
+        self._reader = AvroReader(Registry(settings.registry.url))
+        self._publisher = Publisher(settings.redis.url, self.totals)
+        self._recent: dict[str, Recent] = {}
+        self._rates = Rates()
+        self._batch = Batch()
+        self._backoff = Backoff()
+        self._paused = False
+        self._next_snapshot = 0.0
+        self._takers: dict[str, Callable[[dict[str, Any], Message], None]] = {
+            self._topics.equity: self._equity,
+            self._topics.fills: self._fill,
+            self._topics.decisions: lambda row, _: self.totals.decision(row),
+            self._topics.intents: self._intent,
+            self._topics.rejected: lambda row, _: self.totals.reject(row),
+        }
+        self._consumer = Consumer({
+            "bootstrap.servers": settings.kafka.bootstrap,
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "fetch.queue.backoff.ms": 5,
+            "queued.max.messages.kbytes": 32_768,
+            "log_level": 0,
+        })  # fmt: skip
+
+    def run(self) -> None:
+        """Read, write, commit, until stopped; what waits is written before it returns, if QuestDB takes it."""
+        self._consumer.subscribe(self._topics.names())
+        watcher = threading.Thread(target=self._watch, name="offsets", daemon=True)
+        watcher.start()
+        try:
+            while not self.stop.is_set():
+                self.turn()
+            self.flush(time.monotonic())
+        finally:
+            self.stop.set()
+            self._consumer.close()
+            watcher.join(5.0)
+
+    def turn(self) -> None:
+        """One round: read what is there, write what is due, publish."""
+        self.take(self._consumer.consume(READ_MESSAGES, timeout=0.1))
+        now = time.monotonic()
+        full = len(self._batch.lines) >= BATCH_ROWS
+        if self._batch.offsets and self._backoff.ready(now) and (full or now - self._batch.since >= FLUSH_S):
+            self.flush(now)
+        self._hold_back()
+        if now >= self._next_snapshot:
+            self._next_snapshot = now + SNAPSHOT_S
+            self._publisher.publish(self._recent, self._rates.per_second())
+
+    def take(self, messages: Iterable[Message]) -> None:
+        """Put messages into totals and batch."""
+        now = time.monotonic()
+        for message in messages:
+            error, topic, partition = message.error(), message.topic(), message.partition()
+            if error is None:
+                self._one(message)
+                self._batch.moved(topic, partition, message.offset() + 1, now)
+                self.totals.lag[topic] = self._behind(topic, partition, message.offset() + 1)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                # The end of what is committed: unlike the last message's, this offset is past the commit markers.
+                self._batch.moved(topic, partition, message.offset(), now)
+                self.totals.lag[topic] = 0
+            else:
+                self.totals.errors["kafka"] += 1
+                log.warning("Kafka: %s", error.str())
+        self.totals.pending = len(self._batch.lines)
+
+    def flush(self, now: float) -> bool:
+        """Write the batch to QuestDB, then commit its offsets; False where it has to be tried again."""
+        batch = self._batch
+        try:
+            for first in range(0, len(batch.lines), BATCH_ROWS):
+                self._sink.write(batch.lines[first : first + BATCH_ROWS])
+        except QuestDBError as error:
+            self.totals.errors["questdb"] += 1
+            delay = self._backoff.failed(now)
+            log.warning("QuestDB: %s; %d rows wait, next attempt in %.1f s", error, len(batch.lines), delay)
+            return False
+        self._commit(batch)
+        self.totals.rows_written += len(batch.lines)
+        self.totals.pending = 0
+        self._batch = Batch()
+        self._backoff.worked()
+        return True
+
+    def _commit(self, batch: Batch) -> None:
+        """Commit the batch's offsets. A commit that fails is made good by the next: rows read again change nothing."""
+        try:
+            if batch.offsets:
+                self._consumer.commit(offsets=batch.commits(), asynchronous=False)
+        except KafkaException as error:
+            self.totals.errors["kafka"] += 1
+            log.warning("Kafka: offsets not committed: %s", error.args[0].str())
+
+    def _one(self, message: Message) -> None:
+        topic = message.topic()
+        try:
+            self._takers[topic](self._read(message.value()), message)
+        except ValueError as error:
+            # Nothing of ours writes such a record; stopping for one would hide every later one.
+            self.totals.undecodable[topic] += 1
+            log.warning("%s [%d] offset %d not readable: %s", topic, message.partition(), message.offset(), error)
+
+    def _read(self, value: bytes | None) -> dict[str, Any]:
+        """Decode a value; a registry that is away is waited for, because without it nothing can be read."""
+        while True:
+            try:
+                return self._reader(value)
+            except UserError as error:
+                self.totals.errors["registry"] += 1
+                log.warning("%s", error)
+                if self.stop.wait(1.0):
+                    raise
+
+    def _equity(self, row: dict[str, Any], _: Message) -> None:
+        self.totals.equity(row)
+        self._past(row["account"]).curve.add(row["equity"])
+        self._batch.lines += (questdb.EQUITY.line(row), questdb.POSITIONS.line(row))
+
+    def _fill(self, row: dict[str, Any], message: Message) -> None:
+        self.totals.fill(row, message.timestamp()[1])
+        self._past(row["account"]).fill(row)
+        self._batch.lines.append(questdb.FILLS.line(row))
+
+    def _intent(self, row: dict[str, Any], _: Message) -> None:
+        self.totals.intent(row)
+        self._past(row["account"]).intent(row)
+
+    def _past(self, account: str) -> Recent:
+        return self._recent.setdefault(account, Recent())
+
+    def _behind(self, topic: str, partition: int, position: int) -> int:
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+        return int(max(0, high - position))
+
+    def _hold_back(self) -> None:
+        """Stop reading when too much waits, go on when it is gone; polling goes on, so the group keeps us."""
+        hold = len(self._batch.lines) >= MAX_PENDING
+        if hold != self._paused and self._consumer.assignment():
+            (self._consumer.pause if hold else self._consumer.resume)(self._consumer.assignment())
+            self._paused = hold
+
+    def _watch(self) -> None:
+        """Sample the topics' ends each second, in a thread of its own: the broker may take its time to answer."""
+        admin = AdminClient({"bootstrap.servers": self._settings.kafka.bootstrap, "log_level": 0})
+        names = [*schemas.topics()]
+        while not self.stop.wait(RATES_S):
+            try:
+                self.totals.end_offsets = end_offsets(admin, names)
+                self._rates.sample(self.totals.end_offsets, time.monotonic())
+            except KafkaException:
+                self.totals.errors["kafka"] += 1
+
+
+def main() -> None:
+    """Run until TERM or INT, with metrics served."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = load()
+    results = Results(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: results.stop.set())
+    try:
+        server = serve(results.totals, settings.metrics.host, settings.metrics.port)
+    except OSError as error:
+        raise UserError("results", f"port {settings.metrics.port} must be free for metrics", str(error),
+                        "change metrics.port in docker/stack.toml") from None
+    log.info("reading %s; metrics at %s", ", ".join(results._topics.names()), settings.metrics.url)
+    results.run()
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    from connectors.command import run
+
+    run(main)
