@@ -1,22 +1,223 @@
-"""Command line: python -m sigmaflow COMMAND. Only registers; each command lives in the module it imports.
+"""Sigmaflow: paper trading you can prove.
 
-Imports are inside the functions so that --help is fast.
+Each command lives in the module it imports; imports are inside the functions so that --help is fast.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from sigmaflow.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command()
+def start(
+    show: Annotated[bool, typer.Option(help="Show the live view at the end.")] = True,
+    market: Annotated[bool, typer.Option(help="Start the market simulator.")] = True,
+) -> None:
+    """Start the stack, the chain and a market."""
+    from sigmaflow import start as module
+
+    module.run(show=show, market=market)
+
+
+@app.command()
+def up() -> None:
+    """Start only the servers: no topics, no chain, no market."""
+    from sigmaflow import stack
+
+    stack.up()
+
+
+@app.command()
+def stop() -> None:
+    """Stop everything; data stays."""
+    from sigmaflow import stack
+
+    stack.stop()
+
+
+@app.command()
+def restart() -> None:
+    """Stop, then start from where it stopped."""
+    from sigmaflow import stack
+    from sigmaflow import start as module
+
+    stack.stop()
+    module.run()
+
+
+@app.command()
+def status() -> None:
+    """Servers, jobs, checkpoints, memory."""
+    from sigmaflow import stack
+
+    stack.status()
+
+
+@app.command()
+def logs(
+    program: Annotated[str, typer.Argument(help="One program; all when left out.")] = "",
+    lines: Annotated[int, typer.Option(help="How many lines back.")] = 40,
+    follow: Annotated[bool, typer.Option(help="Go on as lines are written.")] = True,
+) -> None:
+    """Follow the logs."""
+    from sigmaflow import stack
+
+    stack.logs(program, lines, follow)
+
+
+@app.command()
+def clean() -> None:
+    """Stop the stack and remove its data."""
+    from sigmaflow import stack
+
+    stack.clean()
+
+
+@app.command()
+def setup_topics() -> None:
+    """Create the topics and register the schemas."""
+    from connectors import topics
+    from sigmaflow.settings import load
+
+    topics.setup(load())
+
+
+@app.command(context_settings=PASS_ON)
+def monitor_topics(context: typer.Context) -> None:
+    """Decoded messages of a topic as they flow: monitor-topics TOPIC [OPTIONS]."""
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "connectors.monitor", *context.args]))
+
+
+@app.command()
+def dashboard(seconds: Annotated[float, typer.Option(help="End after this many seconds; 0 is never.")] = 0) -> None:
+    """The live view: ticks/s, lag, signals, orders, fills, equity, drawdown."""
+    from sigmaflow import dashboard as module
+
+    module.run(seconds=seconds)
+
+
+@app.command()
+def metrics() -> None:
+    """Print the chain's own metrics as they stand."""
+    from sigmaflow import probes
+    from sigmaflow.settings import load
+
+    typer.echo(probes.own_metrics(load()), nl=False)
+
+
+@app.command()
+def smoke_test() -> None:
+    """Check every layer; exits 1 when one is broken."""
+    from sigmaflow import smoke
+
+    raise typer.Exit(smoke.run())
+
+
+@app.command()
+def reference(
+    file: Annotated[str, typer.Argument(help="Ticks as Parquet, as bench/gen_ticks.py writes them.")],
+    rows: Annotated[int, typer.Option(help="Send only the first rows; 0 is all.")] = 0,
+    jobs: Annotated[str, typer.Option(help="one: pipeline; six: each job alone.")] = "one",
+    parallelism: Annotated[int, typer.Option(help="Slots a job uses.")] = 1,
+) -> None:
+    """Send a tick file through the chain under the reference profile."""
+    if jobs not in ("one", "six"):
+        raise UserError("reference", "JOBS must be one or six", f"it is {jobs!r}", "write JOBS=one or JOBS=six")
+    if not Path(file).is_file():
+        raise UserError("reference", "FILE must name a Parquet file of ticks", f"{file!r} is none",
+                        "write FILE=path/to/ticks.parquet")
+    from sigmaflow import reference as module
+
+    module.run(file, rows, jobs, parallelism)
+
+
+@app.command()
+def replay(
+    files: Annotated[list[str] | None, typer.Argument(help="Recorded files; merged in time.")] = None,
+    speed: Annotated[float, typer.Option(help="Multiple of the recorded speed; 0 is as fast as it goes.")] = 0,
+) -> None:
+    """Send recorded frames through the chain."""
+    absent = [file for file in files or [""] if not Path(file).is_file()]
+    if absent:
+        raise UserError("replay", "FILES must name recorded files", f"{absent[0]!r} is none", 'write FILES="a.gz b.gz"')
+    from sigmaflow import replay as module
+
+    module.run(files or [], speed)
+
+
+@app.command()
+def report(out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("build/report.html")) -> None:
+    """Write the tear sheet as one HTML file."""
+    from sigmaflow import report as module
+
+    module.run(out)
+
+
+@app.command(hidden=True)
+def get_jars() -> None:
+    """Fetch the Java parts that are missing (make setup does)."""
+    from sigmaflow import stack
+    from sigmaflow.settings import load
+
+    stack.get_jars(load())
+
+
+@app.command()
+def submit(
+    job: Annotated[str, typer.Argument(help="For example jobs/pipeline.py.")],
+    args: Annotated[list[str] | None, typer.Argument(help="The job's own arguments, after --.")] = None,
+    parallelism: Annotated[int | None, typer.Option(help="Slots the job uses.")] = None,
+) -> None:
+    """Submit a job with flink run and wait until it runs."""
+    _submit(job, args, None, parallelism)
+
+
+@app.command()
+def savepoint(job_id: Annotated[str, typer.Argument(help="One job; every running one when left out.")] = "") -> None:
+    """Take a savepoint."""
+    from sigmaflow import submit as module
+
+    ids = [job_id] if job_id else [job.id for job in module.jobs() if job.state == "RUNNING"]
+    if not ids:
+        raise UserError("savepoint", "a job must run", "none does", "run make start")
+    for one in ids:
+        typer.echo(f"{one} {module.savepoint(one)}")
+
+
+@app.command()
+def restore(
+    job: Annotated[str, typer.Argument(help="For example jobs/pipeline.py.")],
+    args: Annotated[list[str] | None, typer.Argument(help="The job's own arguments, after --.")] = None,
+    path: Annotated[str, typer.Option(help="Savepoint or checkpoint; the newest savepoint when left out.")] = "",
+    parallelism: Annotated[int | None, typer.Option(help="Slots the job uses.")] = None,
+) -> None:
+    """Submit a job from a savepoint and wait until it runs."""
+    from sigmaflow import submit as module
+
+    _submit(job, args, path or module.newest_savepoint(), parallelism)
+
+
+def _submit(job: str, args: list[str] | None, point: str | None, parallelism: int | None) -> None:
+    from sigmaflow import submit as module
+
+    job_id = module.submit(job, args, point, parallelism)
+    module.wait_running(job_id)
+    typer.echo(f"{job} is RUNNING as {job_id}" + (f", from {point}" if point else ""))
 
 
 @app.command()
 def settings() -> None:
-    """Print the settings in force."""
+    """Print the settings in force; secrets are masked."""
     from sigmaflow.settings import load
 
     typer.echo(load().model_dump_json(indent=2))

@@ -67,7 +67,7 @@ def base_environment(settings: Settings) -> dict[str, str]:
         # Thread-mode Python reads no activation script and no .pth file: both paths must be named.
         "PYTHONPATH": f"{settings.root}:{site_packages(settings)}",
         "PYTHONUNBUFFERED": "1",
-        "NUMBA_CACHE_DIR": str(settings.data_dir / "numba"),
+        "NUMBA_CACHE_DIR": str(settings.numba_dir),
         "SIGMAFLOW_DATA_DIR": str(settings.data_dir),
         "SIGMAFLOW_PORT_OFFSET": str(settings.port_offset),
         # glibc keeps an arena a thread otherwise: hundreds of MB in a JVM for nothing.
@@ -223,7 +223,7 @@ def _edges(settings: Settings) -> list[Program]:
 def write_files(settings: Settings) -> list[Program]:
     """Write every configuration file and start script; returns the programs."""
     data = settings.data_dir
-    for folder in ("bin", "logs/flink", "kafka/logs", "registry", "questdb/conf", "redis", "numba", "prometheus",
+    for folder in ("bin", "logs/flink", "kafka/logs", "registry", "questdb/conf", "redis", "prometheus",
                    "flink/conf", "flink/lib", "flink/pid", "flink/tmp", "flink/upload", "flink/checkpoints",
                    "flink/savepoints", "supervisor"):
         (data / folder).mkdir(parents=True, exist_ok=True)

@@ -204,6 +204,11 @@ class Settings(Part):
         return self.data_dir / "flink" / "savepoints"
 
     @property
+    def numba_dir(self) -> Path:
+        """Compiled kernels, shared by all stacks of this project: numba checks them against their source."""
+        return self.root / "build" / "numba"
+
+    @property
     def log_dir(self) -> Path:
         """One log file a program."""
         return self.data_dir / "logs"

@@ -153,13 +153,14 @@ def _last_words(log: Path) -> str:
 
 def down(settings: Settings | None = None) -> int:
     """Cancel the jobs, stop every program, end what is left; returns how many were left over."""
-    from sigmaflow import submit
+    from sigmaflow import start, submit
 
     s = settings or load()
     if supervise.is_running(s):
         # The edges first: no use in writing to a broker that goes.
         for name in ("simulate", "results"):
             supervise.stop_program(s, name)
+        start.stop_chain(s)
         # Jobs before servers: Python workers can outlive a TaskManager that is told to go (shared/STACK.md).
         submit.cancel_all(s)
         supervise.shut_down(s)

@@ -198,7 +198,8 @@ def _call(url: str, method: str, body: dict[str, Any] | None = None) -> Any:
             return json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")[:200]
-        raise UserError("flink", f"{url.rsplit('/', 2)[-2]} must accept the request", text, "check the job's id") from None
+        what = f"{url.rsplit('/', 2)[-2]} must accept the request"
+        raise UserError("flink", what, text, "check the job's id") from None
 
 
 def newest_savepoint(settings: Settings | None = None) -> str:
@@ -209,5 +210,5 @@ def newest_savepoint(settings: Settings | None = None) -> str:
     s = settings or load()
     found = sorted(s.savepoint_dir.glob("*/_metadata"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise UserError("restore", "there must be a savepoint", f"{s.savepoint_dir} has none", "run make savepoint first")
+        raise UserError("restore", "there must be a savepoint", f"{s.savepoint_dir} has none", "run make savepoint")
     return str(Path(found[-1]).parent)

@@ -20,7 +20,7 @@ from sigmaflow.settings import Settings
 
 
 def socket_path(settings: Settings) -> Path:
-    """Where supervisord listens: in the data directory, in the temporary one when that path is too long for a socket."""
+    """Where supervisord listens: in the data directory, or the temporary one where that path is too long."""
     path = settings.data_dir / "supervisor" / "socket"
     if len(str(path)) < 90:  # the kernel's limit is 107, and supervisord adds a process id
         return path
