@@ -1,0 +1,1 @@
+"""The edges: Kafka, schema registry, market sources. Nothing here imports Flink."""

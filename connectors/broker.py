@@ -1,0 +1,37 @@
+"""The Kafka broker as a user sees it: there or not, and which topics it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from sigmaflow.errors import UserError
+
+TIMEOUT_S = 8.0
+
+
+def unreachable(stage: str, bootstrap: str, reason: object) -> UserError:
+    """The error for a broker that does not answer."""
+    return UserError(stage, f"Kafka must answer at {bootstrap}", f"it does not ({reason})",
+                     "start the stack with `make start`")
+
+
+def metadata(client: Any, bootstrap: str, stage: str) -> dict[str, int]:
+    """Partitions of every topic, by name. `client` is a producer, consumer or admin client.
+
+    Raises UserError when the broker does not answer within 8 s.
+    """
+    try:
+        listed = client.list_topics(timeout=TIMEOUT_S).topics
+    except KafkaException as error:
+        raise unreachable(stage, bootstrap, error.args[0].str()) from None
+    return {name: len(topic.partitions) for name, topic in listed.items()}
+
+
+def partitions(client: Any, bootstrap: str, topic: str, stage: str) -> int:
+    """Number of partitions of a topic. Raises UserError where it does not exist."""
+    found = metadata(client, bootstrap, stage)
+    if topic not in found:
+        raise UserError(stage, f"topic {topic} must exist on {bootstrap}", "it does not", "run `make setup-topics`")
+    return found[topic]

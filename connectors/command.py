@@ -1,0 +1,19 @@
+"""How `python -m connectors.X` ends: an error meant for the user is one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from sigmaflow.errors import UserError
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call `main`; no stack trace for a UserError or an interrupt."""
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

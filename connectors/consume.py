@@ -1,0 +1,185 @@
+"""Reads topics and decodes their values by the schema id in front of them, whichever version wrote them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import fastavro
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, Message, TopicPartition
+
+from connectors import broker
+from connectors.registry import Registry, RegistryError
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings, load
+
+STAGE = "consume"
+BATCH = 5_000
+POLL_S = 0.2
+SILENCE_S = 60.0
+"""How long `read_all` waits for the next message of a topic that has more."""
+HEADER = struct.Struct(">bI")
+
+
+@dataclass(frozen=True)
+class Undecodable:
+    """A value that is no message of a registered schema."""
+
+    reason: str
+    raw: bytes | None
+
+
+class Record(NamedTuple):
+    """One decoded message. `value` is Undecodable only where the caller asked to keep such messages."""
+
+    key: bytes | None
+    value: Any
+    partition: int
+    offset: int
+
+
+class Decoder:
+    """Bytes in the Confluent wire format to dictionaries."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._parsed: dict[int, Any] = {}
+
+    def decode(self, raw: bytes | None) -> dict[str, Any]:
+        """The message. Raises ValueError that says why it cannot be read."""
+        if raw is None:
+            raise ValueError("no value")
+        if len(raw) < HEADER.size or raw[0] != 0:
+            raise ValueError("not in the Confluent wire format")
+        schema_id = HEADER.unpack_from(raw)[1]
+        if schema_id not in self._parsed:
+            self._parsed[schema_id] = self._parse(schema_id)
+        stream = io.BytesIO(raw)
+        stream.seek(HEADER.size)
+        try:
+            value: dict[str, Any] = fastavro.schemaless_reader(stream, self._parsed[schema_id], None)
+        except Exception as error:  # fastavro raises whatever the bytes lead it into
+            raise ValueError(f"does not fit schema {schema_id} ({type(error).__name__}: {error})") from None
+        if stream.tell() != len(raw):
+            raise ValueError(f"{len(raw) - stream.tell()} bytes after the end of the message")
+        return value
+
+    def _parse(self, schema_id: int) -> Any:
+        try:
+            return fastavro.parse_schema(self._registry.schema(schema_id))
+        except RegistryError:
+            raise ValueError(f"unknown schema id {schema_id}") from None
+
+
+def read_all(
+    topic: str,
+    settings: Settings | None = None,
+    read_committed: bool = False,
+    keep_undecodable: bool = False,
+) -> Iterator[Record]:
+    """Every message of a topic up to its end at the time of the call, in order within each partition.
+
+    Raises UserError for an unreachable broker, a missing topic, a broker that falls silent for 60 s, or (unless they
+    are kept as `Undecodable`) a value that cannot be read.
+    """
+    settings = settings or load()
+    decoder = Decoder(Registry(settings.registry.url))
+    for message in messages(topic, settings, read_committed):
+        yield _record(topic, decoder, message, keep_undecodable)
+
+
+def messages(topic: str, settings: Settings, read_committed: bool = False) -> Iterator[Message]:
+    """The same, not decoded."""
+    consumer = _consumer(settings, read_committed)
+    try:
+        ends = _assign(consumer, topic, settings, OFFSET_BEGINNING)
+        while ends:
+            batch = consumer.consume(BATCH, SILENCE_S)
+            if not batch:
+                silent = f"no message of {topic} for {SILENCE_S:.0f} s"
+                raise broker.unreachable(STAGE, settings.kafka.bootstrap, silent)
+            for message in batch:
+                partition = message.partition()
+                if _at_end(message, settings):
+                    ends.pop(partition, None)
+                elif partition in ends:
+                    yield message
+                    if message.offset() + 1 >= ends[partition]:
+                        del ends[partition]
+    finally:
+        consumer.close()
+
+
+def follow(
+    topic: str,
+    settings: Settings | None = None,
+    from_beginning: bool = False,
+    read_committed: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[list[Record]]:
+    """Messages as they flow, in batches; an empty batch every 0.2 s while there is none. Undecodable ones are kept."""
+    settings = settings or load()
+    decoder = Decoder(Registry(settings.registry.url))
+    consumer = _consumer(settings, read_committed)
+    try:
+        _assign(consumer, topic, settings, OFFSET_BEGINNING if from_beginning else OFFSET_END)
+        while not stop():
+            batch = consumer.consume(BATCH, POLL_S)
+            yield [_record(topic, decoder, message, True) for message in batch if not _at_end(message, settings)]
+    finally:
+        consumer.close()
+
+
+def _consumer(settings: Settings, read_committed: bool) -> Consumer:
+    return Consumer({
+        "bootstrap.servers": settings.kafka.bootstrap,
+        "group.id": f"sigmaflow-read-{uuid.uuid4()}",  # required by the client; nothing is ever committed
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed" if read_committed else "read_uncommitted",
+        "fetch.queue.backoff.ms": 5,                   # the default of 1000 halves the speed
+        "error_cb": lambda _: None,
+        "log_level": 0,
+    })
+
+
+def _assign(consumer: Consumer, topic: str, settings: Settings, offset: int) -> dict[int, int]:
+    """Take every partition from an offset on; give the ends of those that hold anything."""
+    count = broker.partitions(consumer, settings.kafka.bootstrap, topic, STAGE)
+    ends = {}
+    for partition in range(count):
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=broker.TIMEOUT_S)
+        if high > low:
+            ends[partition] = high
+    consumer.assign([TopicPartition(topic, partition, offset) for partition in range(count)])
+    return ends
+
+
+def _at_end(message: Message, settings: Settings) -> bool:
+    """Whether this is the notice that a partition has no more; raises UserError for an error.
+
+    With committed reads it comes where markers of transactions, which are no messages, fill the end.
+    """
+    error = message.error()
+    if error is None:
+        return False
+    if error.code() == KafkaError._PARTITION_EOF:
+        return True
+    raise broker.unreachable(STAGE, settings.kafka.bootstrap, error.str())
+
+
+def _record(topic: str, decoder: Decoder, message: Message, keep: bool) -> Record:
+    raw = message.value()
+    try:
+        value: Any = decoder.decode(raw)
+    except ValueError as error:
+        if not keep:
+            raise UserError(STAGE, f"every message of {topic} must be readable",
+                            f"partition {message.partition()} offset {message.offset()} is not: {error}",
+                            "look at it with `make monitor-topics`") from None
+        value = Undecodable(str(error), raw)
+    return Record(message.key(), value, message.partition(), message.offset())

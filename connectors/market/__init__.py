@@ -1,0 +1,1 @@
+"""Market sources. Every source gives chunks of `Ticks` and knows no Kafka."""

@@ -1,0 +1,148 @@
+"""Recorded bars as quotes, venue BARS: one tick at the end of each bar, so that no bar is known before it is over.
+
+- Minute quotes of LEAN (`20180404_btcusd_minute_quote.csv` in a zip: ms since midnight, bid open, high, low, close,
+  size, ask the same): the closing bid and ask with their sizes. Equities come as price times 10,000 in New York time;
+  they are told by prices without a decimal point. Crypto comes as plain prices in UTC.
+- Minute trades of LEAN (ms, open, high, low, close, volume): the close fills the last-trade fields, side unknown.
+- Bars of one instrument (`timestamp,open,high,low,close,volume` under a header, time of the start in UTC): no quote was
+  recorded, so one is made up: the close is the mid, the spread is SPREAD of it (2 basis points), both sizes are SIZE (1
+  base unit); symbol is the file's name up to its first digit or underscore.
+
+https://github.com/QuantConnect/Lean/blob/master/Data/readme.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from connectors.market import tables
+from connectors.market.columns import UNKNOWN
+from connectors.market.lines import head, member
+from connectors.market.records import Malformed, Quote, Record, Tally, Trade
+from connectors.market.tables import Row
+
+VENUE = "BARS"
+SPREAD = 0.0002
+SIZE = 1.0
+EQUITY_SCALE = 10_000.0
+MILLISECOND, SECOND = 1_000_000, 1_000_000_000
+MINUTE = 60 * SECOND
+NEW_YORK = ZoneInfo("America/New_York")
+_NAME = re.compile(r"(\d{8})_([a-z0-9.]+)_minute_(quote|trade)\.csv$", re.IGNORECASE)
+_SAMPLE = 100
+
+
+def midnight_ns(day: date, zone: ZoneInfo | None) -> int:
+    """Start of a day in a zone (None: UTC), ns since 1970.
+
+    >>> midnight_ns(date(2018, 4, 4), None)
+    1522800000000000000
+    """
+    return int(datetime.combine(day, time(), zone or UTC).timestamp()) * SECOND
+
+
+class LeanMinutes:
+    """Minute bars of one instrument and day in LEAN's form; `_kind` is quote or trade."""
+
+    _kind: str
+    _width: int
+
+    def matches(self, head: list[bytes], member: str) -> bool:
+        """Whether the name says so and the rows have the right number of fields."""
+        named = _NAME.search(member)
+        return named is not None and named[3].lower() == self._kind and len(tables.header(head)) == self._width
+
+    def _file(self, path: Path) -> tuple[int, str, float]:
+        """Midnight in ns, symbol, price scale."""
+        named = _NAME.search(member(path))
+        if named is None:
+            raise Malformed("no LEAN name")
+        prices = [field for line in head(path, _SAMPLE) for field in line.decode(errors="replace").split(",")[1:5]]
+        equity = not any("." in price for price in prices)
+        day = datetime.strptime(named[1], "%Y%m%d").date()
+        return midnight_ns(day, NEW_YORK if equity else None), named[2].upper(), EQUITY_SCALE if equity else 1.0
+
+
+class LeanQuotes(LeanMinutes):
+    """Minute quotes."""
+
+    name = "LEAN minute quotes"
+    kinds: tuple[str, ...] = ("quote_bar",)
+    _kind, _width = "quote", 11
+
+    def read(self, path: Path, tally: Tally) -> Iterator[Record]:
+        """Records in file order; a bar without a bid or without an ask gives none."""
+        midnight, symbol, scale = self._file(path)
+
+        def quote(row: Row) -> Quote | None:
+            end = midnight + int(row[0]) * MILLISECOND + MINUTE
+            if not row[4] or not row[9]:
+                return None
+            return Quote(end, end, VENUE, symbol, float(row[4]) / scale, float(row[9]) / scale, float(row[5]),
+                         float(row[10]), 0)
+
+        return tables.read(path, tally, "quote_bar", quote)
+
+
+class LeanTrades(LeanMinutes):
+    """Minute trades."""
+
+    name = "LEAN minute trades"
+    kinds: tuple[str, ...] = ("trade_bar",)
+    _kind, _width = "trade", 6
+
+    def read(self, path: Path, tally: Tally) -> Iterator[Record]:
+        """Records in file order."""
+        midnight, symbol, scale = self._file(path)
+
+        def trade(row: Row) -> Trade:
+            end = midnight + int(row[0]) * MILLISECOND + MINUTE
+            return Trade(end, VENUE, symbol, float(row[4]) / scale, float(row[5]), UNKNOWN)
+
+        return tables.read(path, tally, "trade_bar", trade)
+
+
+class Ohlc:
+    """Bars under a header, as quotes with a made-up spread and size."""
+
+    name = "bars with a header"
+    kinds: tuple[str, ...] = ("bar",)
+    _columns = ("timestamp", "open", "high", "low", "close", "volume")
+
+    def matches(self, head: list[bytes], member: str) -> bool:
+        """Whether the first line names all columns."""
+        return set(self._columns) <= set(tables.header(head))
+
+    def read(self, path: Path, tally: Tally) -> Iterator[Record]:
+        """Records in file order."""
+        rows = [line.decode(errors="replace").split(",") for line in head(path, 3)]
+        start, close = (tables.header(head(path, 1)).index(name) for name in ("timestamp", "close"))
+        length = _moment(rows[2][start]) - _moment(rows[1][start]) if len(rows) == 3 else MINUTE
+        symbol = symbol_of(member(path))
+
+        def quote(row: Row) -> Quote:
+            end, mid = _moment(row[start]) + length, float(row[close])
+            half = 0.5 * SPREAD * mid
+            return Quote(end, end, VENUE, symbol, mid - half, mid + half, SIZE, SIZE, 0)
+
+        return tables.read(path, tally, "bar", quote, skip=1)
+
+
+def symbol_of(name: str) -> str:
+    """Symbol in a file's name.
+
+    >>> symbol_of("btc-perp-20211231-20220201_1m.csv")
+    'BTC-PERP'
+    """
+    return re.split(r"[_.]|-\d", name)[0].upper() or "UNKNOWN"
+
+
+def _moment(text: str) -> int:
+    """Nanoseconds of an ISO time, UTC unless it says otherwise."""
+    moment = datetime.fromisoformat(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000
