@@ -49,9 +49,11 @@ class Store(Protocol):
 
     def put(self, key: str, value: bytes) -> None: ...
 
+    def remove(self, key: str) -> None: ...
+
 
 SHARED, NAMES = "shared", "names"
-"""Keys of the packed shared records and of the symbols in slot order; a symbol's own key holds a colon."""
+"""Keys of the packed shared records and of the symbols in slot order."""
 
 
 @dataclass
@@ -72,7 +74,7 @@ class KeyedState:
         self.digest = layout(self.stages)
         self.states = [StageState(np.zeros(GROWTH, s.symbol), np.zeros(1, s.shared)) for s in self.stages]
         self._restore(SHARED, [state.shared for state in self.states], 0)
-        for name in (self.store.get(NAMES) or b"").split():
+        for name in filter(None, (self.store.get(NAMES) or b"").split(b"\0")):
             self._add(name)
 
     def slot(self, name: bytes) -> int:
@@ -80,7 +82,7 @@ class KeyedState:
         found = self.slots.get(name)
         if found is None:
             found = self._add(name)
-            self.store.put(NAMES, b"\n".join(self.names))
+            self.store.put(NAMES, b"\0".join(self.names))
         return found
 
     def _add(self, name: bytes) -> int:
@@ -89,7 +91,7 @@ class KeyedState:
         if slot == len(self.states[0].symbols):
             for state in self.states:
                 state.symbols = np.concatenate([state.symbols, np.zeros_like(state.symbols)])
-        self._restore(name.decode(), [state.symbols for state in self.states], slot)
+        self._restore(_key(name), [state.symbols for state in self.states], slot)
         return slot
 
     def _restore(self, key: str, arrays: list[NDArray[Any]], at: int) -> None:
@@ -109,13 +111,18 @@ class KeyedState:
         self.store.put(SHARED, self.digest + b"".join(state.shared.tobytes() for state in self.states))
         for slot in slots:
             packed = b"".join(state.symbols[slot].tobytes() for state in self.states)
-            self.store.put(self.names[slot].decode(), self.digest + packed)
+            self.store.put(_key(self.names[slot]), self.digest + packed)
 
     def run(self, columns: Columns) -> Columns:
         """All stages, one after another, over one micro-batch."""
         for stage, state in zip(self.stages, self.states, strict=True):
             columns = stage.step(state, columns)
         return columns
+
+
+def _key(name: bytes) -> str:
+    """Store key of a symbol. Latin-1 maps every byte to one character, so that any name has a key of its own."""
+    return "symbol/" + name.decode("latin-1")
 
 
 class StateLayoutError(Exception):

@@ -18,6 +18,9 @@ from udfs.stage import Columns, Stage, StageState
 RECEIVE_TIME, LOCKED, GAP = 1, 2, 4
 """Bits of `flags`."""
 
+LONGEST = 64
+"""Bytes that a venue's or symbol's name may have: names are keys of state."""
+
 ACCEPTED = 0
 DUPLICATE = 20
 REASONS = {
@@ -27,7 +30,7 @@ REASONS = {
     codec.TRAILING: ("trailing_bytes", "bytes go on after the record: writer and schema id do not match"),
     codec.BAD_TEXT: ("bad_text", "a string is not UTF-8"),
     codec.NULL_VALUE: ("null_value", "the record has no value"),
-    10: ("no_symbol", "venue or symbol is empty"),
+    10: ("bad_symbol", "venue or symbol is empty, longer than 64 bytes, or has a zero byte or a colon in the venue"),
     11: ("not_finite", "a price or size is NaN or infinite"),
     12: ("not_positive_price", "bid or ask is zero or negative"),
     13: ("not_positive_size", "a size is zero or negative"),
@@ -43,7 +46,7 @@ SHARED = np.dtype([("ts_order", np.int64)])
 
 
 @numba.njit(cache=True)
-def _rules(verdict, venue, symbol, prices, sizes, ts_event, ts_recv, max_ahead):
+def _rules(verdict, named, prices, sizes, ts_event, ts_recv, max_ahead):
     """The rules that need nothing but the tick itself."""
     for row in range(verdict.shape[0]):
         if verdict[row] != ACCEPTED:
@@ -53,7 +56,7 @@ def _rules(verdict, venue, symbol, prices, sizes, ts_event, ts_recv, max_ahead):
             finite = finite and np.isfinite(prices[k, row]) and np.isfinite(sizes[k, row])
             positive_price = positive_price and prices[k, row] > 0
             positive_size = positive_size and sizes[k, row] > 0
-        if venue[row] == 0 or symbol[row] == 0:
+        if not named[row]:
             verdict[row] = 10
         elif not finite:
             verdict[row] = 11
@@ -65,6 +68,23 @@ def _rules(verdict, venue, symbol, prices, sizes, ts_event, ts_recv, max_ahead):
             verdict[row] = 14
         elif ts_event[row] - ts_recv[row] > max_ahead:
             verdict[row] = 15
+
+
+@numba.njit(cache=True)
+def _legal(pool, start, length, longest, banned, out):
+    for row in range(out.shape[0]):
+        out[row] = 0 < length[row] <= longest
+        if out[row]:
+            for k in range(length[row]):
+                byte = pool[start[row] + k]
+                out[row] = out[row] and byte != 0 and byte != banned
+
+
+def _named(text: codec.Text, longest: int, banned: int) -> NDArray[np.bool_]:
+    """Which rows have a name that can be a key."""
+    out = np.empty(len(text.start), np.bool_)
+    _legal(text.pool, text.start, text.length, longest, banned, out)
+    return out
 
 
 @numba.njit(cache=True)
@@ -114,7 +134,8 @@ class Admission:
 
     def rules(self, columns: Columns, verdict: NDArray[np.uint8]) -> None:
         """Judge each tick by itself, in place."""
-        _rules(verdict, columns["venue"].length, columns["symbol"].length,
+        named = _named(columns["venue"], LONGEST, b":"[0]) & _named(columns["symbol"], LONGEST, 0)
+        _rules(verdict, named,
                np.stack([columns["bid"], columns["ask"]]), np.stack([columns["bid_size"], columns["ask_size"]]),
                columns["ts_event"], columns["ts_recv"], int(self.profile.admission.max_ahead_s * NS))
 

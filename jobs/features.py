@@ -1,0 +1,11 @@
+"""features: admitted ticks with what the ticks before them say. market.ticks.v1 to features.v1 and dead letters.
+
+    flink run -d -py jobs/features.py --profile default
+"""
+import sys
+
+from jobs.main import main
+from jobs.topology import keyed_job
+
+if __name__ == "__main__":
+    main("features", lambda options: keyed_job("features", options), sys.argv[1:])

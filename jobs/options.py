@@ -1,0 +1,72 @@
+"""What a job is told on the command line, typed, with its defaults from the stack's settings."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import schemas
+from sigmaflow.errors import UserError
+from sigmaflow.settings import load
+from udfs import profiles
+from udfs.profiles import Profile
+
+TAPS = ("features.v1", "signals.v1", "opportunities.v1", "risk.v1")
+"""Topics that `pipeline` writes only where they are asked for."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that may differ between two runs of the same job."""
+
+    profile: Profile
+    bootstrap: str
+    registry: str
+    namespace: str
+    taps: tuple[str, ...]
+    batch_ms: int
+    idle_ms: int
+    shards: int
+
+    def topic(self, name: str) -> str:
+        """Name of a topic in this run: its own, or with the run's namespace in front."""
+        return f"{self.namespace}.{name}" if self.namespace else name
+
+
+def parse(job: str, argv: Sequence[str]) -> Options:
+    """Options of a job. Raises UserError for a value that no job could run with."""
+    p = argparse.ArgumentParser(job, description=f"Sigmaflow job {job}: flink run -py jobs/{job}.py [options]")
+    p.add_argument("--profile", default="default", help=f"strategy profile: {', '.join(profiles.names())}")
+    p.add_argument("--bootstrap", help="Kafka address, host:port (default: the stack's settings)")
+    p.add_argument("--registry", help="registry address, Confluent-compatible API version 7")
+    p.add_argument("--namespace", default="", help="prefix of all topics, to keep a run apart")
+    p.add_argument("--taps", default="", help=f"intermediate topics that pipeline also writes: all, or of {','.join(TAPS)}")
+    p.add_argument("--batch-ms", type=int, default=5, help="length of a micro-batch, milliseconds")
+    p.add_argument("--idle-ms", type=int, default=1000, help="silence after which a shard is not waited for")
+    a = p.parse_args(argv)
+    settings = load()
+    return Options(_profile(a.profile), a.bootstrap or settings.kafka.bootstrap, a.registry or settings.registry.url,
+                   a.namespace, _taps(a.taps), _positive("batch-ms", a.batch_ms), _positive("idle-ms", a.idle_ms),
+                   schemas.shards())
+
+
+def _profile(name: str) -> Profile:
+    try:
+        return profiles.get(name)
+    except KeyError:
+        raise UserError("submit", "--profile must name a strategy profile", repr(name),
+                        f"use one of {', '.join(profiles.names())}") from None
+
+
+def _taps(text: str) -> tuple[str, ...]:
+    names = TAPS if text == "all" else tuple(filter(None, text.split(",")))
+    unknown = [name for name in names if name not in TAPS]
+    if unknown:
+        raise UserError("submit", "--taps must name intermediate topics", ", ".join(unknown), f"use {', '.join(TAPS)}")
+    return names
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise UserError("submit", f"--{name} must be at least 1 ms", str(value), "give a whole number of milliseconds")
+    return value

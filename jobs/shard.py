@@ -1,0 +1,126 @@
+"""The worker of one shard: decode, admit, run stages keyed by venue and symbol, encode what topics want.
+
+A shard is one partition of the topics keyed by venue:symbol. No Flink here: the operator calls `process`.
+"""
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+from jobs.contracts import Contracts
+from jobs.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
+from schemas.codec import Decoder, Encoder, Text
+from udfs import order
+from udfs.profiles import Profile
+from udfs.stage import Columns, KeyedState, Stage, Store
+from udfs.stages import admission
+from udfs.symbols import Slots, hashes, mix
+
+TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """What a shard worker does: its input topic, stages, topics to write, whether rows go on to the account."""
+
+    profile: Profile
+    contracts: Contracts
+    source: str
+    stages: tuple[Stage, ...]
+    shards: int = 1
+    topics: tuple[str, ...] = ()
+    dead_letters: bool = False
+    forward: bool = False
+
+
+class ShardWorker:
+    """Runs a plan for one shard. State: admission's and every stage's record of each symbol."""
+
+    def __init__(self, plan: ShardPlan, shard: int, store: Store) -> None:
+        self._plan, self._shard = plan, shard
+        self._state = KeyedState((admission.stage(plan.profile), *plan.stages), store)
+        self._slots = Slots(self._state)
+        self._admission = admission.Admission(plan.profile)
+        self._decoder = Decoder(plan.contracts.schema(plan.source), plan.contracts.writers(plan.source))
+        alphas = {"signals.alpha_id": plan.profile.alphas.names}
+        self._encoders = {topic: Encoder(plan.contracts.schema(topic), plan.contracts.id(topic), alphas)
+                          for topic in plan.topics}
+        self._dead = RecordWriter(DEAD, plan.contracts.id(DEAD)) if plan.dead_letters else None
+
+    def process(self, batch: MicroBatch) -> list[Emission]:
+        """Messages and rows that one micro-batch leads to."""
+        decoded = self._decoder.decode(batch.messages)
+        columns, verdict = decoded.columns, decoded.verdict
+        if self._plan.source == TICKS:
+            columns = self._admit(columns, verdict)
+        else:
+            columns = self._repeat(columns, verdict)
+        out = self._dead_letters(batch, verdict) if self._dead and verdict.any() else []
+        if len(columns["slot"]):
+            out += self._run(columns)
+        return out
+
+    def idle(self) -> list[Emission]:
+        """Nothing waits in a shard."""
+        return []
+
+    def _admit(self, columns: Columns, verdict: np.ndarray) -> Columns:
+        self._admission.rules(columns, verdict)
+        rows = np.flatnonzero(verdict == admission.ACCEPTED)
+        columns = self._locate(admission.take(columns, rows) if len(rows) < len(verdict) else columns)
+        columns, second = self._admission.sequence(self._state.states[0], columns)
+        if second.any():
+            verdict[rows] = second
+            columns = admission.take(columns, np.flatnonzero(second == admission.ACCEPTED))
+        tick_id = np.empty(len(columns["slot"]), np.int64)
+        mix(columns["hash"], columns["seq"], tick_id)
+        return columns | {"tick_id": tick_id}
+
+    def _repeat(self, columns: Columns, verdict: np.ndarray) -> Columns:
+        columns = self._locate(admission.take(columns, np.flatnonzero(verdict == 0)) if verdict.any() else columns)
+        keep = admission.fresh(self._state.states[0], columns)
+        return columns if keep.all() else admission.take(columns, np.flatnonzero(keep))
+
+    def _locate(self, columns: Columns) -> Columns:
+        key = hashes(columns["venue"], columns["symbol"])
+        return columns | {"hash": key, "slot": self._slots.find(key, columns["venue"], columns["symbol"])}
+
+    def _run(self, columns: Columns) -> list[Emission]:
+        columns = self._state.run(columns)
+        touched, local = np.unique(columns["slot"], return_inverse=True)
+        self._state.save(touched.tolist())
+        names = self._state.names
+        out = []
+        if self._encoders:
+            keys = [names[slot] for slot in columns["slot"].tolist()]
+            rows = len(keys)
+            out = [emit(topic, keys, encoder.encode(columns, rows)) for topic, encoder in self._encoders.items()]
+        if self._plan.forward:
+            packed = order.rows(columns | {"slot": local})
+            payload = pickle.dumps(([names[slot] for slot in touched.tolist()], packed), protocol=5)
+            out.append(Emission(NEXT, shard=self._shard, payload=payload))
+        return out
+
+    def _dead_letters(self, batch: MicroBatch, verdict: np.ndarray) -> list[Emission]:
+        assert self._dead is not None
+        bad = np.flatnonzero(verdict).tolist()
+        values = [self._dead.write(self._letter(batch, row, int(verdict[row]))) for row in bad]
+        return [emit(DEAD, [f"{batch.source}:{batch.shard}".encode()] * len(bad), values)]
+
+    def _letter(self, batch: MicroBatch, row: int, verdict: int) -> dict[str, Any]:
+        reason, detail = admission.REASONS[verdict]
+        return {"topic": batch.source, "partition": batch.shard, "offset": batch.offsets[row], "reason": reason,
+                "detail": detail, "stage": "admission", "payload": batch.messages[row] or b""}
+
+
+def text_of(names: list[bytes], slot: np.ndarray) -> tuple[Text, Text]:
+    """Venue and symbol of each row as text columns."""
+    pairs = [name.split(b":", 1) for name in names]
+    return Text.table([p[0] for p in pairs]).take(slot), Text.table([p[1] for p in pairs]).take(slot)
+
+
+

@@ -1,0 +1,11 @@
+"""sizing: new targets in the account's total order. risk.v1 to intents.v1 and progress.v1.
+
+    flink run -d -py jobs/sizing.py --profile default
+"""
+import sys
+
+from jobs.main import main
+from jobs.topology import sizing_job
+
+if __name__ == "__main__":
+    main("sizing", lambda options: sizing_job(options), sys.argv[1:])

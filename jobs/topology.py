@@ -1,0 +1,193 @@
+"""The wiring that all jobs share: Kafka to micro-batches, micro-batches to an operator, emissions to Kafka.
+
+One source table reads raw bytes, so that a poison record is a verdict and not a crash loop. The JVM groups what arrives
+for a partition within `batch_ms`. Emissions leave through two sinks: at-least-once for hot topics, exactly-once for the
+ledger's. Flink options live in flink-conf/, nowhere here.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from pyflink.common import Types
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment, Table
+
+from jobs.account import INTENTS, PROGRESS, QUIET, AccountPlan, AccountWorker
+from jobs.contracts import Contracts, lookup
+from jobs.messages import EXACTLY_ONCE, HOT, LEDGER, NEXT
+from jobs.operator import OUTPUT, MicroBatchOperator, spread_keys
+from jobs.options import Options
+from jobs.shard import DEAD, TICKS, ShardPlan, ShardWorker
+from udfs.stage import Stage, Store
+from udfs.stages import alphas, ensemble, features, fills, quotes, risk, sizing
+
+KEYED_STAGES = {"features": features.stage, "alphas": alphas.stage, "ensemble": ensemble.stage, "risk": risk.stage}
+KEYED_TOPICS = {"features": "features.v1", "alphas": "signals.v1", "ensemble": "opportunities.v1", "risk": "risk.v1"}
+SOURCES = {"features": TICKS, "alphas": "features.v1", "ensemble": "signals.v1", "risk": "opportunities.v1",
+           "sizing": "risk.v1"}
+
+
+@dataclass
+class Topology:
+    """A job under construction. `tables` and the two sinks belong to one Flink job."""
+
+    name: str
+    options: Options
+    contracts: Contracts
+    streams: StreamExecutionEnvironment
+    tables: StreamTableEnvironment
+    _outputs: list[str] = field(default_factory=list)
+
+    def source(self, *topics: str) -> str:
+        """A view of micro-batches (source, shard, messages, offsets, payload) of these topics, one partition each."""
+        o = self.options
+        names = ";".join(o.topic(topic) for topic in topics)
+        self.tables.execute_sql(f"""
+            CREATE TEMPORARY TABLE `{_title(topics)}` (
+                v BYTES, topic STRING METADATA VIRTUAL, shard INT METADATA FROM 'partition' VIRTUAL,
+                `offset` BIGINT METADATA VIRTUAL, arrived AS PROCTIME()
+            ) WITH (
+                'connector' = 'kafka', 'topic' = '{names}', 'value.format' = 'raw',
+                'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.group.id' = '{o.topic(self.name)}',
+                'properties.fetch.min.bytes' = '1', 'properties.isolation.level' = 'read_committed',
+                'scan.startup.mode' = 'earliest-offset')""")
+        prefix = len(o.namespace) + 2 if o.namespace else 1
+        view = f"micro-batches of {_title(topics)}"
+        self.tables.create_temporary_view(view, self.tables.sql_query(f"""
+            SELECT SUBSTRING(topic, {prefix}) AS source, shard, ARRAY_AGG(v) AS messages, ARRAY_AGG(`offset`) AS offsets,
+                   CAST(NULL AS BYTES) AS payload
+            FROM TABLE(TUMBLE(TABLE `{_title(topics)}`, DESCRIPTOR(arrived), INTERVAL '{o.batch_ms / 1000}' SECOND))
+            GROUP BY topic, shard, window_start, window_end"""))
+        return view
+
+    def shards(self, view: str, plan: ShardPlan) -> str:
+        """Run a shard plan over micro-batches; a view of its emissions."""
+        keys = spread_keys(self.options.shards)
+        batches = self._batches(self.tables.from_path(f"`{view}`"))
+        keyed = batches.key_by(lambda batch: keys[batch[1]], key_type=Types.INT())
+        make = partial(_shard_worker, plan)
+        names = [stage.name for stage in plan.stages]
+        return self._operate(keyed, MicroBatchOperator(make), f"admit, {', '.join(names)}" if names else "admit")
+
+    def account(self, views: Sequence[Table], plan: AccountPlan) -> str:
+        """Run an account plan over rows of shards (and, to follow sizing, its topics); a view of its emissions."""
+        whole = views[0]
+        for view in views[1:]:
+            whole = whole.union_all(view)
+        keyed = self._batches(whole).key_by(lambda batch: 0, key_type=Types.INT())
+        operator = MicroBatchOperator(partial(_account_worker, plan), 0 if plan.follow else self.options.idle_ms // QUIET)
+        return self._operate(keyed, operator, f"order, {', '.join(s.name for s in plan.stages)}", parallelism=1)
+
+    def next(self, view: str) -> Table:
+        """The emissions of a view that are rows for the next operator, as its micro-batches."""
+        return self.tables.sql_query(f"""
+            SELECT 'shard' AS source, shard, CAST(NULL AS ARRAY<BYTES>) AS messages,
+                   CAST(NULL AS ARRAY<BIGINT>) AS offsets, payload FROM `{view}` WHERE sink = {NEXT}""")
+
+    def write(self, topics: Sequence[str]) -> None:
+        """Send every operator's messages to Kafka and build the job."""
+        statements = self.tables.create_statement_set()
+        for sink, title, guarantee in ((HOT, "hot topics", "at-least-once"), (LEDGER, "ledger topics", "exactly-once")):
+            held = [topic for topic in topics if (topic in EXACTLY_ONCE) == (sink == LEDGER)]
+            if held:
+                self._sink(title, held, guarantee)
+                views = " UNION ALL ".join(f"SELECT * FROM `{view}` WHERE sink = {sink}" for view in self._outputs)
+                topic = f"'{self.options.namespace}.' || o.topic" if self.options.namespace else "o.topic"
+                statements.add_insert_sql(f"""
+                    INSERT INTO `{title}` SELECT {topic}, o.keys[u.at], u.v
+                    FROM ({views}) AS o CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, at)""")
+        statements.attach_as_datastream()
+
+    def _batches(self, table: Table) -> DataStream:
+        return self.tables.to_data_stream(table)
+
+    def _operate(self, keyed: DataStream, operator: MicroBatchOperator, title: str, parallelism: int | None = None) -> str:
+        # Two thread-mode Python operators in one task deadlock, and a key_by is one: keep this operator by itself.
+        out = keyed.process(operator, output_type=OUTPUT).name(title).uid(title).disable_chaining()
+        if parallelism:
+            out = out.set_parallelism(parallelism)
+        self.tables.create_temporary_view(title, self.tables.from_data_stream(out))
+        self._outputs.append(title)
+        return title
+
+    def _sink(self, title: str, topics: Sequence[str], guarantee: str) -> None:
+        o = self.options
+        names = ";".join(o.topic(topic) for topic in topics)
+        exactly = """, 'sink.transactional-id-prefix' = '{}', 'sink.transaction-naming-strategy' = 'POOLING',
+            'properties.transaction.timeout.ms' = '600000'""".format(o.topic(self.name))
+        self.tables.execute_sql(f"""
+            CREATE TEMPORARY TABLE `{title}` (topic STRING METADATA, k BYTES, v BYTES) WITH (
+                'connector' = 'kafka', 'topic' = '{names}', 'key.format' = 'raw', 'key.fields' = 'k',
+                'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+                'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.compression.type' = 'lz4',
+                'properties.linger.ms' = '1', 'properties.batch.size' = '262144', 'properties.acks' = 'all',
+                'properties.max.request.size' = '4194304',
+                'sink.delivery-guarantee' = '{guarantee}'{exactly if guarantee == "exactly-once" else ""})""")
+
+
+def _title(topics: Sequence[str]) -> str:
+    return ", ".join(topics)
+
+
+def _shard_worker(plan: ShardPlan, key: int, store: Store) -> ShardWorker:
+    return ShardWorker(plan, spread_keys(plan.shards).index(key), store)
+
+
+def _account_worker(plan: AccountPlan, key: int, store: Store) -> AccountWorker:
+    return AccountWorker(plan, store)
+
+
+def start(name: str, options: Options, topics: Sequence[str]) -> Topology:
+    """A topology for the job `name`, with the contracts of the topics it reads and writes."""
+    contracts = lookup(options.registry, topics)
+    streams = StreamExecutionEnvironment.get_execution_environment()
+    return Topology(name, options, contracts, streams, StreamTableEnvironment.create(streams))
+
+
+def keyed_job(name: str, options: Options) -> Topology:
+    """features, alphas, ensemble or risk: one stage keyed by venue and symbol, from its topic to its topic."""
+    first = name == "features"
+    topics = [SOURCES[name], KEYED_TOPICS[name], DEAD]
+    t = start(name, options, topics)
+    plan = ShardPlan(options.profile, t.contracts, SOURCES[name], (KEYED_STAGES[name](options.profile),),
+                     (KEYED_TOPICS[name],), dead_letters=first, shards=options.shards)
+    t.shards(t.source(SOURCES[name]), plan)
+    t.write([KEYED_TOPICS[name], *([DEAD] if first else [])])
+    return t
+
+
+def sizing_job(options: Options) -> Topology:
+    """sizing: risk of all symbols in the account's order, to intents and progress."""
+    t = start("sizing", options, ["risk.v1", INTENTS, PROGRESS])
+    admit = ShardPlan(options.profile, t.contracts, "risk.v1", (), forward=True, shards=options.shards)
+    rows = t.next(t.shards(t.source("risk.v1"), admit))
+    plan = AccountPlan(options.profile, t.contracts, (sizing.stage(options.profile),), options.shards, progress=True)
+    t.account([rows], plan)
+    t.write([INTENTS, PROGRESS])
+    return t
+
+
+def fills_job(options: Options) -> Topology:
+    """fills: ticks and intents in the account's order, to the ledger's topics."""
+    t = start("fills", options, [TICKS, INTENTS, PROGRESS, *EXACTLY_ONCE])
+    admit = ShardPlan(options.profile, t.contracts, TICKS, (quotes.stage(),), forward=True, shards=options.shards)
+    rows = t.next(t.shards(t.source(TICKS), admit))
+    decided = t.tables.from_path(f"`{t.source(INTENTS, PROGRESS)}`")
+    plan = AccountPlan(options.profile, t.contracts, (fills.stage(options.profile),), options.shards, follow=True)
+    t.account([rows, decided], plan)
+    t.write(EXACTLY_ONCE)
+    return t
+
+
+def pipeline_job(options: Options) -> Topology:
+    """All six in one job graph: four stages in the shards' operator, two in the account's, no Kafka between them."""
+    p = options.profile
+    t = start("pipeline", options, [TICKS, DEAD, *KEYED_TOPICS.values(), INTENTS, *EXACTLY_ONCE])
+    plan = ShardPlan(p, t.contracts, TICKS, tuple(make(p) for make in KEYED_STAGES.values()), options.taps,
+                     dead_letters=True, forward=True, shards=options.shards)
+    rows = t.next(t.shards(t.source(TICKS), plan))
+    t.account([rows], AccountPlan(p, t.contracts, (sizing.stage(p), fills.stage(p)), options.shards))
+    t.write([DEAD, *options.taps, INTENTS, *EXACTLY_ONCE])
+    return t
