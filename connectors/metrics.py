@@ -139,7 +139,8 @@ class Exporter(Collector):
         marked = {(a,): row["ts_order"] / 1e9 for a, row in rows.items()}
         yield _gauge("sigmaflow_last_mark_timestamp_seconds", "Event time of the last mark.", ("account",), marked)
         for name, column in (("sigmaflow_orders", "orders"), ("sigmaflow_fills", "fills")):
-            yield _counter(name, f"{column.capitalize()} of the account so far.", ("account",), {(a,): row[column] for a, row in rows.items()})
+            text = f"{column.capitalize()} of the account so far."
+            yield _counter(name, text, ("account",), {(a,): row[column] for a, row in rows.items()})
 
     def _symbols(self) -> Iterator[Metric]:
         rows = dict(self._totals.positions)
@@ -184,7 +185,8 @@ def serve(totals: Totals, host: str, port: int) -> Any:
     return server
 
 
-Samples = Mapping[tuple[str, ...], float]
+Samples = Mapping[Any, float]
+"""Label values, in the order of the labels' names, to the metric's value."""
 
 
 def _gauge(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:

@@ -60,16 +60,16 @@ class Table:
         return [(name, kind) for name, kind in self.columns.items() if kind != "SYMBOL"]
 
     def line(self, row: Mapping[str, Any]) -> str:
-        """Return one row in line protocol; not-finite numbers and empty strings are left out, which makes them null.
+        """Return one row in line protocol; what is missing, empty or not finite is left out and so null.
 
         >>> table = Table("t", {"account": "SYMBOL", "seq": "LONG", "mid": "DOUBLE"}, ("seq",))
         >>> table.line({"account": "my paper", "seq": 3, "mid": 1.5, "ts_order": 9})
         't,account=my\\\\ paper seq=3i,mid=1.5 9'
         """
-        head = "".join(f",{name}={escape(row[name])}" for name in self._tags if row[name])
+        head = "".join(f",{name}={escape(row[name])}" for name in self._tags if row.get(name))
         fields = []
         for name, kind in self._values:
-            value = row[name]
+            value = row.get(name)
             if kind == "DOUBLE":
                 if value is not None and math.isfinite(value):
                     fields.append(f"{name}={value!r}")

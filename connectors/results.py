@@ -13,26 +13,24 @@ process that sees a few hundred rows a second.
 
 from __future__ import annotations
 
-import io
 import logging
 import signal
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import fastavro
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 import schemas
 from connectors import questdb
+from connectors.consume import Decoder
 from connectors.metrics import Totals, serve
 from connectors.offsets import end_offsets
 from connectors.questdb import QuestDB, QuestDBError
-from connectors.registry import Registry, RegistryError
+from connectors.registry import Registry
 from connectors.snapshot import Publisher, Recent
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
@@ -65,34 +63,6 @@ class Topics:
     def names(self) -> list[str]:
         """Return all of them."""
         return [self.equity, self.fills, self.decisions, self.intents, self.rejected]
-
-
-class AvroReader:
-    """Decodes Confluent-framed messages, whichever registered version wrote them, into the fields of our schemas."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._parsed: dict[int, tuple[Any, Any]] = {}
-        self._own = {schemas.load(topic.schema)["name"]: schemas.load(topic.schema) for topic in schemas.topics().values()}
-
-    def __call__(self, value: bytes | None) -> dict[str, Any]:
-        """Return the record. Raises ValueError for what is no such message, UserError where no registry answers."""
-        if value is None or len(value) < 5 or value[0] != 0:
-            raise ValueError("not in the Confluent wire format")
-        schema_id = struct.unpack(">I", value[1:5])[0]
-        try:
-            return fastavro.schemaless_reader(io.BytesIO(value[5:]), *self._schemas(schema_id))  # type: ignore
-        except (RegistryError, EOFError, IndexError, TypeError, UnicodeDecodeError, struct.error) as error:
-            raise ValueError(f"schema {schema_id}: {error}") from None
-
-    def _schemas(self, schema_id: int) -> tuple[Any, Any]:
-        """Return the writer's schema and ours; ours is None where they are the same, which reads faster."""
-        if schema_id not in self._parsed:
-            writer = self._registry.schema(schema_id)
-            own = self._own.get(writer["name"])
-            reader = None if own is None or own == writer else fastavro.parse_schema(own)
-            self._parsed[schema_id] = fastavro.parse_schema(writer), reader
-        return self._parsed[schema_id]
 
 
 @dataclass
@@ -178,7 +148,7 @@ class Results:
         self._settings = settings
         self._topics = topics or Topics()
         self._sink = sink or QuestDB(settings.questdb.http_url)
-        self._reader = AvroReader(Registry(settings.registry.url))
+        self._decoder = Decoder(Registry(settings.registry.url))
         self._publisher = Publisher(settings.redis.url, self.totals)
         self._recent: dict[str, Recent] = {}
         self._rates = Rates()
@@ -280,7 +250,7 @@ class Results:
         topic = message.topic()
         try:
             self._takers[topic](self._read(message.value()), message)
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             # Nothing of ours writes such a record; stopping for one would hide every later one.
             self.totals.undecodable[topic] += 1
             log.warning("%s [%d] offset %d not readable: %s", topic, message.partition(), message.offset(), error)
@@ -289,7 +259,7 @@ class Results:
         """Decode a value; a registry that is away is waited for, because without it nothing can be read."""
         while True:
             try:
-                return self._reader(value)
+                return self._decoder.decode(value)
             except UserError as error:
                 self.totals.errors["registry"] += 1
                 log.warning("%s", error)

@@ -129,7 +129,7 @@ def read(url: str, account: str) -> dict[str, Any] | None:
     client = redis.Redis.from_url(
         url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, decode_responses=True
     )
-    raw: dict[str, str] = client.hgetall(key(account))  # type: ignore[assignment]
+    raw: dict[str, str] = client.hgetall(key(account))
     client.close()
     return {name: _parse(value) for name, value in raw.items()} if raw else None
 

@@ -15,7 +15,9 @@ import pandas as pd
 
 from sigmaflow import report_stats as stats
 from sigmaflow import report_svg as svg
+from sigmaflow.record import Frames, read
 from sigmaflow.report_page import page
+from sigmaflow.settings import load
 
 #: Trades shown in the table; the count above it is of all.
 TRADES = 40
@@ -155,8 +157,9 @@ def _equity(record: Record) -> str:
     curve = svg.Line("Equity", "equity", _column(record, "equity"))
     falls = svg.Line("Drawdown", "down", -_column(record, "drawdown"))
     return (
-        f'<section class="wide"><h2>Equity, quote currency</h2>{svg.line_chart(times, [curve], svg.money, 270, area=True)}'
-        f"</section><section class=\"wide\"><h2>Drawdown from the account's peak</h2>"
+        '<section class="wide"><h2>Equity, quote currency</h2>'
+        f"{svg.line_chart(times, [curve], svg.money, 270, area=True)}</section>"
+        "<section class=\"wide\"><h2>Drawdown from the account's peak</h2>"
         f"{svg.line_chart(times, [falls], svg.percent, 140, area=True, zero=True)}</section>"
     )
 
@@ -182,8 +185,8 @@ def _profits(record: Record) -> str:
     by_alpha = svg.bar_rows(alphas) if len(alphas) else "<p>No fill yet.</p>"
     return (
         f'<div class="pair"><section><h2>Profit by alpha, after fees</h2>{by_alpha}'
-        f'<p class="note">Each holding is credited to the alpha that led the order which opened it, until the next fill '
-        f"of the symbol. Sum {svg.money(float(alphas.sum()))}.</p></section>"
+        f'<p class="note">Each holding is credited to the alpha that led the order which opened it, until the next '
+        f"fill of the symbol. Sum {svg.money(float(alphas.sum()))}.</p></section>"
         f"<section><h2>Profit by symbol, after fees</h2>{svg.bar_rows(symbols)}"
         f'<p class="note">Cash flow plus position at the last mark. Sum {svg.money(float(symbols.sum()))}.</p>'
         "</section></div>"
@@ -274,7 +277,7 @@ def _performance(record: Record) -> list[Stat]:
         Stat("Sharpe per bar", _number(stats.sharpe(changes)),
              f"Mean over standard deviation of {len(changes):,} changes of equity; bar {bar}, not annualised"),
         Stat("CVaR 97.5 % per bar", svg.money(worst),
-             f"Mean of the worst 2.5 % of those changes, loss positive; {svg.percent(_share(worst, record.start))} of start"),
+             f"Mean of the worst 2.5 % of those, loss positive; {svg.percent(_share(worst, record.start))} of start"),
         Stat("CVaR seen by the chain", svg.money(float(own_cvar[-1])),
              f"The fills job's own figure at the last mark; highest {svg.money(float(own_cvar.max()))}"),
     ]  # fmt: skip
@@ -288,7 +291,7 @@ def _costs(record: Record) -> list[Stat]:
         Stat("Turnover", f"{turnover:,.2f} x" if math.isfinite(turnover) else "n/a",
              f"Value traded over start equity; value traded {svg.money(traded)}"),
         Stat("Fees", svg.money(fees), f"{_bps(fees, traded)} of the value traded"),
-        Stat("Slippage", svg.money(slip), f"Fill price against the mid at the decision; {_bps(slip, traded)} of the value"),
+        Stat("Slippage", svg.money(slip), f"Fill price against the mid at the decision: {_bps(slip, traded)} of the value"),
         Stat("Hit rate", svg.percent(stats.hit_rate(fills)), "Fills that closed with a realised profit, fees apart"),
         Stat("Orders, fills", f"{int(record.equity['orders'].iloc[-1]):,}, {int(record.equity['fills'].iloc[-1]):,}",
              "As the ledger counts them at the last mark"),
@@ -315,3 +318,23 @@ def _footer(record: Record) -> str:
         "<footer>Paper trading: simulated fills on the quotes of the record. Times are event times of the venue. "
         f"Lines are drawn from each interval's extremes; figures use every row.{several}</footer>"
     )
+
+
+def write(frames: Frames, source: str, out: Path) -> Path:
+    """Write the page for frames to a file, its folder made where missing, and return the file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(build(frames.equity, frames.fills, frames.decisions, source), encoding="utf-8")
+    return out
+
+
+def run(out: Path = Path("build/report.html"), account: str = "paper") -> Path:
+    """Read the record from Kafka, write the tear sheet and return its path.
+
+    Raises UserError where the broker or the registry does not answer or the topics do not exist.
+    """
+    settings = load()
+    frames = read(settings, account)
+    source = f"Kafka {settings.kafka.bootstrap}: equity.v1, fills.v1, decisions.v1"
+    file = write(frames, source, out)
+    print(f"{file}: {len(frames.equity):,} marks, {len(frames.fills):,} fills, {len(frames.decisions):,} decisions")
+    return file

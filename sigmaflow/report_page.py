@@ -18,10 +18,12 @@ header p,.note{margin:2px 0 0;color:var(--soft)}.note{font-size:12px;margin:10px
 header code{font:12px ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(122px,1fr));gap:1px;background:var(--rule);
 border:1px solid var(--rule);border-radius:8px;overflow:hidden;margin-bottom:16px}
-.tile{background:var(--card);padding:12px 14px}.tile span{display:block;color:var(--soft);font-size:12px;white-space:nowrap}
+.tile{background:var(--card);padding:12px 14px}
+.tile span{display:block;color:var(--soft);font-size:12px;white-space:nowrap}
 .tile b{font-size:19px;font-weight:600;letter-spacing:-.01em;white-space:nowrap}
 .gain{color:var(--net)}.loss{color:var(--loss)}
-section{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:16px 18px;margin-bottom:16px;min-width:0}
+section{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:16px 18px;
+margin-bottom:16px;min-width:0}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:0 16px;align-items:stretch}
 .chart{position:relative;overflow-x:auto}.chart svg{display:block;width:100%;height:auto}
 @media (max-width:700px){.wide svg{min-width:640px}}

@@ -111,7 +111,7 @@ def cvar(changes: Floats, level: float = 0.975) -> float:
 
 
 def max_drawdown(equity: Floats, start: float) -> float:
-    """Return the deepest fall from a peak as a fraction of that peak, the start included; NaN where no peak is positive.
+    """Return the deepest fall from a peak as a fraction of that peak, the start included; NaN where none is positive.
 
     >>> max_drawdown(np.array([110.0, 99.0, 120.0]), 100.0)
     0.1
