@@ -87,9 +87,8 @@ def clean() -> None:
 def setup_topics() -> None:
     """Create the topics and register the schemas."""
     from connectors import topics
-    from sigmaflow.settings import load
 
-    topics.setup(load())
+    topics.main()
 
 
 @app.command(context_settings=PASS_ON)

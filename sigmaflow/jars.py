@@ -3,7 +3,8 @@
 A jar is fetched by jgo into a staging folder, checked there and only then renamed into the cache: what lies in the
 cache is whole and right. A cached file is checked again by size on every start and by sum when it was just placed.
 
-`python -m sigmaflow.jars lock` resolves the coordinates of docker/stack.toml anew and rewrites the lock file.
+`python -m sigmaflow.jars lock` resolves the coordinates of docker/stack.toml anew and rewrites the lock file;
+`python -m sigmaflow.jars fetch flink FOLDER` copies one part's jars, as the image does.
 """
 
 from __future__ import annotations
@@ -212,7 +213,20 @@ def write_lock(settings: Settings) -> None:
     LOCK_FILE.write_text("\n".join(lines) + "\n")
 
 
+def fetch(settings: Settings, part: str, folder: Path) -> None:
+    """Copy the checked jars of one part into a folder, fetching what is missing. For the image."""
+    settings.cache_dir.mkdir(parents=True, exist_ok=True)
+    wanted = [jar for jar in read_lock() if jar.part == part]
+    for jar in missing(settings, wanted):
+        _place(jar, settings.cache_dir)
+    for jar in wanted:
+        shutil.copyfile(jar.path(settings.cache_dir), folder / jar.file_name)
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] != ["lock"]:
-        sys.exit("usage: python -m sigmaflow.jars lock")
-    write_lock(load())
+    if sys.argv[1:] == ["lock"]:
+        write_lock(load())
+    elif sys.argv[1:2] == ["fetch"] and len(sys.argv) == 4:
+        fetch(load(), sys.argv[2], Path(sys.argv[3]))
+    else:
+        sys.exit("usage: python -m sigmaflow.jars lock | fetch PART FOLDER")

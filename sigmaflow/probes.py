@@ -35,8 +35,8 @@ def registry(settings: Settings) -> bool:
 
 
 def flink(settings: Settings) -> bool:
-    """The JobManager sees every TaskManager's slot."""
-    return bool(get_json(f"{settings.flink.rest_url}/overview")["slots-total"] >= settings.flink.taskmanagers)
+    """The JobManager sees every TaskManager."""
+    return bool(get_json(f"{settings.flink.rest_url}/overview")["taskmanagers"] >= settings.flink.taskmanagers)
 
 
 def questdb(settings: Settings) -> bool:

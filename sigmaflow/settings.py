@@ -1,8 +1,11 @@
-"""Settings of the stack: one file (docker/stack.toml), two environment variables, one typed object.
+"""Settings of the stack: one file (docker/stack.toml), a few environment variables, one typed object.
 
     from sigmaflow.settings import load
     s = load()
     s.kafka.bootstrap, s.registry.url, s.flink.rest_url, s.questdb.pg_dsn, s.redis.url, s.data_dir
+
+Environment: SIGMAFLOW_PORT_OFFSET is added to every port of the file, SIGMAFLOW_DATA_DIR and SIGMAFLOW_CACHE_DIR name
+folders, and SIGMAFLOW_<PART>_<KEY> (SIGMAFLOW_KAFKA_HOST=kafka) replaces one value, as the compose file does.
 """
 
 from __future__ import annotations
@@ -246,10 +249,12 @@ def load(file: Path | None = None, environ: dict[str, str] | None = None) -> Set
     offset = _offset(env)
     try:
         paths = Paths(**raw.pop("paths", {}))
-        for part in raw.values():
+        for name, part in raw.items():
             for key, value in part.items():
                 if isinstance(value, int) and (key == "port" or key.endswith("_port")):
                     part[key] = value + offset
+                # Taken as it is, without the offset: for what another machine or container serves.
+                part[key] = env.get(f"SIGMAFLOW_{name}_{key}".upper()) or part[key]
         data_dir = Path(env.get("SIGMAFLOW_DATA_DIR") or paths.data_dir).expanduser()
         cache_dir = Path(env.get("SIGMAFLOW_CACHE_DIR") or paths.cache_dir).expanduser()
         return Settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 from sigmaflow.errors import UserError
 from sigmaflow.probes import get_json
+from sigmaflow.programs import MARKER
 from sigmaflow.settings import Settings, load
 
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
@@ -59,7 +61,9 @@ def submit(job: str, args: list[str] | None = None, savepoint: str | None = None
     if parallelism:
         command += ["-p", str(parallelism)]
     command += ["-py", str(file), *(args or [])]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=s.root, check=False)
+    # Marked as the stack's own: a stop in the middle of a submission ends the client too.
+    environment = {**os.environ, MARKER: str(s.data_dir)}
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=s.root, env=environment, check=False)
     output = ran.stdout + ran.stderr
     found = re.findall(r"JobID ([0-9a-f]{32})", output)
     if not found:
@@ -138,6 +142,13 @@ def checkpoints(job_id: str, settings: Settings | None = None) -> int:
         return int(get_json(f"{s.flink.rest_url}/jobs/{job_id}/checkpoints")["counts"]["completed"])
     except (urllib.error.URLError, KeyError):
         return 0
+
+
+def checkpoint_summary(job_id: str, settings: Settings | None = None) -> dict[str, Any]:
+    """Flink's summary of the job's completed checkpoints: sizes in bytes, durations in milliseconds."""
+    s = settings or load()
+    found: dict[str, Any] = get_json(f"{s.flink.rest_url}/jobs/{job_id}/checkpoints")["summary"]
+    return found
 
 
 def cancel(job_id: str, settings: Settings | None = None, timeout_s: float = 60) -> None:
