@@ -45,7 +45,7 @@ class Histogram:
     >>> h = Histogram(); h.observe(0.015); h.observe(99.0); h.sum
     99.015
     >>> h.buckets()[4], h.buckets()[-1]
-    (('0.02', 1), ('+Inf', 2))
+    (('0.02', 1.0), ('+Inf', 2.0))
     """
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))

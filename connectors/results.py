@@ -17,7 +17,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ import schemas
 from connectors import questdb
 from connectors.consume import Decoder
 from connectors.metrics import Totals, serve
-from connectors.offsets import end_offsets
+from connectors.offsets import Rates, end_offsets
 from connectors.questdb import QuestDB, QuestDBError
 from connectors.registry import Registry
 from connectors.snapshot import Publisher, Recent
@@ -111,30 +111,6 @@ class Backoff:
     def ready(self, now: float) -> bool:
         """Whether the next attempt is due."""
         return now >= self._until
-
-
-class Rates:
-    """Records per second of each topic over the last few samples.
-
-    >>> rates = Rates()
-    >>> rates.sample({"t": 100}, 0.0); rates.sample({"t": 160}, 2.0); rates.per_second()
-    {'t': 30.0}
-    """
-
-    def __init__(self, samples: int = 6) -> None:
-        self._samples: list[tuple[float, Mapping[str, int]]] = []
-        self._keep = samples
-
-    def sample(self, offsets: Mapping[str, int], now: float) -> None:
-        """Take one reading."""
-        self._samples = [*self._samples, (now, offsets)][-self._keep :]
-
-    def per_second(self) -> dict[str, float]:
-        """Return the rate of each topic; empty until there are two samples."""
-        if len(self._samples) < 2:
-            return {}
-        (start, first), (end, last) = self._samples[0], self._samples[-1]
-        return {topic: max(0.0, (n - first.get(topic, n)) / (end - start)) for topic, n in last.items()}
 
 
 class Results:

@@ -291,7 +291,7 @@ def _costs(record: Record) -> list[Stat]:
         Stat("Turnover", f"{turnover:,.2f} x" if math.isfinite(turnover) else "n/a",
              f"Value traded over start equity; value traded {svg.money(traded)}"),
         Stat("Fees", svg.money(fees), f"{_bps(fees, traded)} of the value traded"),
-        Stat("Slippage", svg.money(slip), f"Fill price against the mid at the decision: {_bps(slip, traded)} of the value"),
+        Stat("Slippage", svg.money(slip), f"Fill price against the decision mid: {_bps(slip, traded)} of the value"),
         Stat("Hit rate", svg.percent(stats.hit_rate(fills)), "Fills that closed with a realised profit, fees apart"),
         Stat("Orders, fills", f"{int(record.equity['orders'].iloc[-1]):,}, {int(record.equity['fills'].iloc[-1]):,}",
              "As the ledger counts them at the last mark"),
