@@ -138,6 +138,7 @@ def _bounds(lines: Sequence[Line], zero: bool) -> tuple[float, float]:
     high = max(float(np.max(line.values)) for line in lines)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
+        high = high if high > low else 1.0
     air = 0.06 * (high - low) or max(1e-9, abs(high) * 1e-4)
     return (low if zero and low == 0 else low - air), (high if zero and high == 0 else high + air)
 

@@ -49,7 +49,9 @@ class Ledger:
         return float(closed * (price - cost))
 
 
-def make_record(rows: int = 2_000, seed: int = 7, start_ns: int = START_NS) -> tuple[list[Row], list[Row], list[Row]]:
+def make_record(
+    rows: int = 2_000, seed: int = 7, start_ns: int = START_NS, account: str = "paper"
+) -> tuple[list[Row], list[Row], list[Row]]:
     """Return equity, fill and decision messages: one mark a tick, a decision on about every tenth tick."""
     rng = np.random.default_rng(seed)
     ledger = Ledger(marks=dict(zip(SYMBOLS, PRICES, strict=True)))
@@ -61,7 +63,7 @@ def make_record(rows: int = 2_000, seed: int = 7, start_ns: int = START_NS) -> t
         ts += int(rng.exponential(200e6)) + 1
         symbol = SYMBOLS[number % 3]
         mid = ledger.marks[symbol] = ledger.marks[symbol] * float(np.exp(rng.normal(2e-6, 2e-4)))
-        head = {"account": "paper", "account_seq": number, "venue": "BINANCE", "symbol": symbol, "seq": number // 3,
+        head = {"account": account, "account_seq": number, "venue": "BINANCE", "symbol": symbol, "seq": number // 3,
                 "tick_id": number * 7919, "ts_event": ts, "ts_order": ts}  # fmt: skip
         if rng.random() < 0.1:
             _decide(rng, ledger, head, mid, fills, decisions)
