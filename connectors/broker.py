@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -9,6 +10,29 @@ from confluent_kafka import KafkaException
 from sigmaflow.errors import UserError
 
 TIMEOUT_S = 8.0
+CONNECT_S = 2.0
+
+
+def client(bootstrap: str) -> dict[str, Any]:
+    """Configuration of every client: errors reach the user through us, not through the client's own log."""
+    return {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": _silent}
+
+
+def _silent(_: object) -> None:
+    """Nothing: what matters comes back from the calls themselves."""
+
+
+def check(bootstrap: str, stage: str) -> None:
+    """Raise UserError unless something listens at one of the addresses: a refusal is known at once."""
+    reason: object = "no address"
+    for address in bootstrap.split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), CONNECT_S).close()
+            return
+        except (OSError, ValueError) as error:
+            reason = error
+    raise unreachable(stage, bootstrap, reason)
 
 
 def unreachable(stage: str, bootstrap: str, reason: object) -> UserError:
@@ -22,6 +46,7 @@ def metadata(client: Any, bootstrap: str, stage: str) -> dict[str, int]:
 
     Raises UserError when the broker does not answer within 8 s.
     """
+    check(bootstrap, stage)
     try:
         listed = client.list_topics(timeout=TIMEOUT_S).topics
     except KafkaException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from sigmaflow.settings import Settings, load
 
 STAGE = "consume"
 BATCH = 5_000
-POLL_S = 0.2
+POLL_S = 0.1
+"""How long the client collects messages for a batch: it waits for a full one, even at the end of a topic."""
 SILENCE_S = 60.0
 """How long `read_all` waits for the next message of a topic that has more."""
 HEADER = struct.Struct(">bI")
@@ -97,9 +99,12 @@ def messages(topic: str, settings: Settings, read_committed: bool = False) -> It
     consumer = _consumer(settings, read_committed)
     try:
         ends = _assign(consumer, topic, settings, OFFSET_BEGINNING)
+        heard = time.monotonic()
         while ends:
-            batch = consumer.consume(BATCH, SILENCE_S)
-            if not batch:
+            batch = consumer.consume(BATCH, POLL_S)
+            if batch:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENCE_S:
                 silent = f"no message of {topic} for {SILENCE_S:.0f} s"
                 raise broker.unreachable(STAGE, settings.kafka.bootstrap, silent)
             for message in batch:
@@ -121,7 +126,7 @@ def follow(
     read_committed: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[Record]]:
-    """Messages as they flow, in batches; an empty batch every 0.2 s while there is none. Undecodable ones are kept."""
+    """Messages as they flow, in batches; an empty batch every 0.1 s while there is none. Undecodable ones are kept."""
     settings = settings or load()
     decoder = Decoder(Registry(settings.registry.url))
     consumer = _consumer(settings, read_committed)
@@ -135,15 +140,12 @@ def follow(
 
 
 def _consumer(settings: Settings, read_committed: bool) -> Consumer:
-    return Consumer({
-        "bootstrap.servers": settings.kafka.bootstrap,
+    return Consumer(broker.client(settings.kafka.bootstrap) | {
         "group.id": f"sigmaflow-read-{uuid.uuid4()}",  # required by the client; nothing is ever committed
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "isolation.level": "read_committed" if read_committed else "read_uncommitted",
         "fetch.queue.backoff.ms": 5,                   # the default of 1000 halves the speed
-        "error_cb": lambda _: None,
-        "log_level": 0,
     })
 
 

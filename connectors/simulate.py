@@ -101,7 +101,7 @@ def main(
     start_now: Annotated[bool, typer.Option("--start-now", help="Times from now on (the default).")] = True,
     unpaced: Annotated[bool, typer.Option("--unpaced", help="As fast as it goes.")] = False,
     volatility: Annotated[float, typer.Option(help="A year's, as a fraction.")] = 0.6,
-    information: Annotated[float, typer.Option(help="How much the order book knows, 0 to 1.")] = 0.2,
+    information: Annotated[float, typer.Option(help="How much the order book knows, 0 to 1.")] = 0.3,
     jumps_per_hour: Annotated[float, typer.Option(help="For each symbol.")] = 12.0,
     gaps: Annotated[float, typer.Option(help="Probability that a tick is lost.")] = 0.0,
     duplicates: Annotated[float, typer.Option(help="Probability that a tick comes twice.")] = 0.0,

@@ -69,9 +69,9 @@ class TickWriter:
         self._failed: KafkaError | None = None
         self.written = 0
         """Messages handed to the producer so far."""
+        broker.check(self._bootstrap, STAGE)
         self._encoder = TickEncoder(value_schema_id(TOPIC, settings))
-        self._producer = Producer(PRODUCER | {
-            "bootstrap.servers": self._bootstrap, "on_delivery": self._report, "error_cb": _silent, "log_level": 0})
+        self._producer = Producer(broker.client(self._bootstrap) | PRODUCER | {"on_delivery": self._report})
         broker.partitions(self._producer, self._bootstrap, topic, STAGE)
 
     def write(self, ticks: Ticks) -> None:
@@ -116,7 +116,3 @@ class TickWriter:
             raise broker.unreachable(STAGE, self._bootstrap, self._failed.str())
         raise UserError(STAGE, f"the broker must accept ticks on {self._topic}", self._failed.str(),
                         "look at the broker's log with `make logs`")
-
-
-def _silent(_: KafkaError) -> None:
-    """Connection errors reach the user through delivery reports, not through the client's own log."""

@@ -29,13 +29,13 @@ def setup(settings: Settings, names: Iterable[str] | None = None, quiet: bool = 
     incompatible schema.
     """
     wanted = [schemas.topics()[name] for name in names or schemas.topics()]
-    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap})
+    admin = AdminClient(broker.client(settings.kafka.bootstrap))
     present = broker.metadata(admin, settings.kafka.bootstrap, STAGE)
     _check_partitions(wanted, present)
     registry = Registry(settings.registry.url)
     registry.set_compatibility(COMPATIBILITY)
     console = Console(stderr=True, quiet=quiet)
-    _create(admin, [topic for topic in wanted if topic.name not in present])
+    create(admin, [topic for topic in wanted if topic.name not in present])
     _configure(admin, [topic for topic in wanted if topic.name in present])
     return {topic.name: _register(registry, topic)
             for topic in track(wanted, "topics and schemas", console=console, transient=True)}
@@ -61,7 +61,8 @@ def _check_partitions(wanted: list[schemas.Topic], present: dict[str, int]) -> N
                 f"it exists with {found}", "change topics.yaml, or delete the topic and run `make setup-topics` again")
 
 
-def _create(admin: AdminClient, missing: list[schemas.Topic]) -> None:
+def create(admin: AdminClient, missing: list[schemas.Topic]) -> None:
+    """Create topics that are not there yet."""
     new = [NewTopic(t.name, t.partitions, t.replication_factor, config=config(t)) for t in missing]
     if new:
         _wait(admin.create_topics(new, request_timeout=TIMEOUT_S))
