@@ -22,13 +22,14 @@ TIMEOUT_S = 30.0
 STAGE = "setup-topics"
 
 
-def setup(settings: Settings, names: Iterable[str] | None = None, quiet: bool = False) -> dict[str, int]:
+def setup(settings: Settings, topics: Iterable[schemas.Topic] | None = None, quiet: bool = False) -> dict[str, int]:
     """Create missing topics, align retention, register schemas; safe to run again. Gives {topic: schema id}.
 
+    `topics` is those of schemas/topics.yaml unless given.
     Raises UserError for an unreachable broker or registry, a topic with another number of partitions, an
     incompatible schema.
     """
-    wanted = [schemas.topics()[name] for name in names or schemas.topics()]
+    wanted = list(schemas.topics().values() if topics is None else topics)
     admin = AdminClient(broker.client(settings.kafka.bootstrap))
     present = broker.metadata(admin, settings.kafka.bootstrap, STAGE)
     _check_partitions(wanted, present)

@@ -4,8 +4,8 @@
 """
 import sys
 
-from jobs.main import main
-from jobs.topology import keyed_job
+from jobs.chain.main import main
+from jobs.chain.topology import keyed_job
 
 if __name__ == "__main__":
     main("features", lambda options: keyed_job("features", options), sys.argv[1:])

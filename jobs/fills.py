@@ -4,8 +4,8 @@
 """
 import sys
 
-from jobs.main import main
-from jobs.topology import fills_job
+from jobs.chain.main import main
+from jobs.chain.topology import fills_job
 
 if __name__ == "__main__":
     main("fills", lambda options: fills_job(options), sys.argv[1:])

@@ -4,8 +4,8 @@
 """
 import sys
 
-from jobs.main import main
-from jobs.topology import pipeline_job
+from jobs.chain.main import main
+from jobs.chain.topology import pipeline_job
 
 if __name__ == "__main__":
     main("pipeline", lambda options: pipeline_job(options), sys.argv[1:])

@@ -4,8 +4,8 @@
 """
 import sys
 
-from jobs.main import main
-from jobs.topology import sizing_job
+from jobs.chain.main import main
+from jobs.chain.topology import sizing_job
 
 if __name__ == "__main__":
     main("sizing", lambda options: sizing_job(options), sys.argv[1:])

@@ -14,12 +14,12 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment, Table
 
-from jobs.account import INTENTS, PROGRESS, QUIET, AccountPlan, AccountWorker
-from jobs.contracts import Contracts, lookup
-from jobs.messages import EXACTLY_ONCE, HOT, LEDGER, NEXT
-from jobs.operator import OUTPUT, MicroBatchOperator, spread_keys
-from jobs.options import Options
-from jobs.shard import DEAD, TICKS, ShardPlan, ShardWorker
+from jobs.chain.account import INTENTS, PROGRESS, QUIET, AccountPlan, AccountWorker
+from jobs.chain.contracts import Contracts, lookup
+from jobs.chain.messages import EXACTLY_ONCE, HOT, LEDGER, NEXT, ROWS
+from jobs.chain.microbatch import OUTPUT, MicroBatchOperator, spread_keys
+from jobs.chain.options import Options
+from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
 from udfs.stage import Stage, Store
 from udfs.stages import alphas, ensemble, features, fills, quotes, risk, sizing
 
@@ -41,7 +41,7 @@ class Topology:
     _outputs: list[str] = field(default_factory=list)
 
     def source(self, *topics: str) -> str:
-        """A view of micro-batches (source, shard, messages, offsets, payload) of these topics, one partition each."""
+        """A view of micro-batches (source, shard, messages, offsets) of these topics, one partition each."""
         o = self.options
         names = ";".join(o.topic(topic) for topic in topics)
         self.tables.execute_sql(f"""
@@ -55,9 +55,8 @@ class Topology:
                 'scan.startup.mode' = 'earliest-offset')""")
         prefix = len(o.namespace) + 2 if o.namespace else 1
         view = f"micro-batches of {_title(topics)}"
-        self.tables.create_temporary_view(view, self.tables.sql_query(f"""
-            SELECT SUBSTRING(topic, {prefix}) AS source, shard, ARRAY_AGG(v) AS messages, ARRAY_AGG(`offset`) AS offsets,
-                   CAST(NULL AS BYTES) AS payload
+        self.tables.create_temporary_view(f"`{view}`", self.tables.sql_query(f"""
+            SELECT SUBSTRING(topic, {prefix}) AS source, shard, ARRAY_AGG(v) AS messages, ARRAY_AGG(`offset`) AS offsets
             FROM TABLE(TUMBLE(TABLE `{_title(topics)}`, DESCRIPTOR(arrived), INTERVAL '{o.batch_ms / 1000}' SECOND))
             GROUP BY topic, shard, window_start, window_end"""))
         return view
@@ -83,8 +82,8 @@ class Topology:
     def next(self, view: str) -> Table:
         """The emissions of a view that are rows for the next operator, as its micro-batches."""
         return self.tables.sql_query(f"""
-            SELECT 'shard' AS source, shard, CAST(NULL AS ARRAY<BYTES>) AS messages,
-                   CAST(NULL AS ARRAY<BIGINT>) AS offsets, payload FROM `{view}` WHERE sink = {NEXT}""")
+            SELECT '{ROWS}' AS source, shard, ARRAY[payload] AS messages, ARRAY[CAST(0 AS BIGINT)] AS offsets
+            FROM `{view}` WHERE sink = {NEXT}""")
 
     def write(self, topics: Sequence[str]) -> None:
         """Send every operator's messages to Kafka and build the job."""
@@ -96,8 +95,8 @@ class Topology:
                 views = " UNION ALL ".join(f"SELECT * FROM `{view}` WHERE sink = {sink}" for view in self._outputs)
                 topic = f"'{self.options.namespace}.' || o.topic" if self.options.namespace else "o.topic"
                 statements.add_insert_sql(f"""
-                    INSERT INTO `{title}` SELECT {topic}, o.keys[u.at], u.v
-                    FROM ({views}) AS o CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, at)""")
+                    INSERT INTO `{title}` SELECT {topic}, o.keys[u.place], u.v
+                    FROM ({views}) AS o CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, place)""")
         statements.attach_as_datastream()
 
     def _batches(self, table: Table) -> DataStream:
@@ -108,7 +107,7 @@ class Topology:
         out = keyed.process(operator, output_type=OUTPUT).name(title).uid(title).disable_chaining()
         if parallelism:
             out = out.set_parallelism(parallelism)
-        self.tables.create_temporary_view(title, self.tables.from_data_stream(out))
+        self.tables.create_temporary_view(f"`{title}`", self.tables.from_data_stream(out))
         self._outputs.append(title)
         return title
 
@@ -152,7 +151,7 @@ def keyed_job(name: str, options: Options) -> Topology:
     topics = [SOURCES[name], KEYED_TOPICS[name], DEAD]
     t = start(name, options, topics)
     plan = ShardPlan(options.profile, t.contracts, SOURCES[name], (KEYED_STAGES[name](options.profile),),
-                     (KEYED_TOPICS[name],), dead_letters=first, shards=options.shards)
+                     options.shards, (KEYED_TOPICS[name],), dead_letters=first)
     t.shards(t.source(SOURCES[name]), plan)
     t.write([KEYED_TOPICS[name], *([DEAD] if first else [])])
     return t
@@ -161,7 +160,7 @@ def keyed_job(name: str, options: Options) -> Topology:
 def sizing_job(options: Options) -> Topology:
     """sizing: risk of all symbols in the account's order, to intents and progress."""
     t = start("sizing", options, ["risk.v1", INTENTS, PROGRESS])
-    admit = ShardPlan(options.profile, t.contracts, "risk.v1", (), forward=True, shards=options.shards)
+    admit = ShardPlan(options.profile, t.contracts, "risk.v1", (), options.shards, forward=True)
     rows = t.next(t.shards(t.source("risk.v1"), admit))
     plan = AccountPlan(options.profile, t.contracts, (sizing.stage(options.profile),), options.shards, progress=True)
     t.account([rows], plan)
@@ -172,7 +171,7 @@ def sizing_job(options: Options) -> Topology:
 def fills_job(options: Options) -> Topology:
     """fills: ticks and intents in the account's order, to the ledger's topics."""
     t = start("fills", options, [TICKS, INTENTS, PROGRESS, *EXACTLY_ONCE])
-    admit = ShardPlan(options.profile, t.contracts, TICKS, (quotes.stage(),), forward=True, shards=options.shards)
+    admit = ShardPlan(options.profile, t.contracts, TICKS, (quotes.stage(),), options.shards, forward=True)
     rows = t.next(t.shards(t.source(TICKS), admit))
     decided = t.tables.from_path(f"`{t.source(INTENTS, PROGRESS)}`")
     plan = AccountPlan(options.profile, t.contracts, (fills.stage(options.profile),), options.shards, follow=True)
@@ -185,8 +184,8 @@ def pipeline_job(options: Options) -> Topology:
     """All six in one job graph: four stages in the shards' operator, two in the account's, no Kafka between them."""
     p = options.profile
     t = start("pipeline", options, [TICKS, DEAD, *KEYED_TOPICS.values(), INTENTS, *EXACTLY_ONCE])
-    plan = ShardPlan(p, t.contracts, TICKS, tuple(make(p) for make in KEYED_STAGES.values()), options.taps,
-                     dead_letters=True, forward=True, shards=options.shards)
+    plan = ShardPlan(p, t.contracts, TICKS, tuple(make(p) for make in KEYED_STAGES.values()), options.shards,
+                     options.taps, dead_letters=True, forward=True)
     rows = t.next(t.shards(t.source(TICKS), plan))
     t.account([rows], AccountPlan(p, t.contracts, (sizing.stage(p), fills.stage(p)), options.shards))
     t.write([DEAD, *options.taps, INTENTS, *EXACTLY_ONCE])

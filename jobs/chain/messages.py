@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,8 @@ import schemas
 
 HOT, LEDGER, NEXT = 0, 1, 2
 """Where an emission goes: at-least-once topics, exactly-once topics, the next operator."""
+
+ROWS = "rows"
 
 EXACTLY_ONCE = ("fills.v1", "equity.v1", "decisions.v1")
 
@@ -32,13 +34,15 @@ class Emission:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What an operator is called with: messages of one partition of one topic, or a payload of the operator before."""
+    """What an operator is called with: messages of one partition of one topic, in order, with their offsets.
+
+    `source` is the topic's own name; or ROWS, and the one message is the payload of the operator before.
+    """
 
     source: str
     shard: int
-    messages: list[bytes | None]
-    offsets: list[int]
-    payload: bytes
+    messages: Sequence[bytes | None]
+    offsets: Sequence[int]
 
 
 def emit(topic: str, keys: list[bytes], values: list[bytes]) -> Emission:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 
-from jobs.contracts import Contracts
-from jobs.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
+from jobs.chain.contracts import Contracts
+from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
 from schemas.codec import Decoder, Encoder, Text
 from udfs import order
 from udfs.profiles import Profile
@@ -31,7 +31,7 @@ class ShardPlan:
     contracts: Contracts
     source: str
     stages: tuple[Stage, ...]
-    shards: int = 1
+    shards: int
     topics: tuple[str, ...] = ()
     dead_letters: bool = False
     forward: bool = False

@@ -4,8 +4,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from jobs.options import Options, parse
-from jobs.topology import Topology
+from jobs.chain.options import Options, parse
+from jobs.chain.topology import Topology
 from sigmaflow.errors import UserError
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from jobs.contracts import Contracts
-from jobs.messages import Emission, MicroBatch, RecordWriter, emit
-from jobs.shard import text_of
+from jobs.chain.contracts import Contracts
+from jobs.chain.messages import ROWS, Emission, MicroBatch, RecordWriter, emit
+from jobs.chain.shard import text_of
 from schemas.codec import Decoder, Encoder, Text
 from udfs import order
 from udfs.profiles import Profile
@@ -108,9 +108,9 @@ class AccountWorker:
 
     def process(self, batch: MicroBatch) -> list[Emission]:
         """Take one micro-batch and give what it lets go."""
-        if batch.payload:
+        if batch.source == ROWS:
             self._quiet[batch.shard] = 0
-            names, rows = pickle.loads(batch.payload)
+            names, rows = pickle.loads(bytes(batch.messages[0] or b""))
             slots = np.array([self._state.slot(name) for name in names])
             rows.ints[order.SLOT] = slots[rows.ints[order.SLOT]]
             self._merge.add(batch.shard, rows)

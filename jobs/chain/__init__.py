@@ -1,0 +1,1 @@
+"""What all jobs share: the operator, the workers inside it, the wiring around it."""

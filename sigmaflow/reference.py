@@ -1,0 +1,82 @@
+"""`make reference`: a tick file through Kafka and the chain under the reference profile, and its checksums.
+
+The last line printed is one JSON object with the sums that bench/SEMANTICS.md defines, taken from what the chain wrote:
+fills and volume from fills.v1, pnl, eq and spr from equity.v1 (one row a tick), sig and cv from risk.v1.
+"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from connectors.market import parquet
+from connectors.read_columns import read_columns
+from sigmaflow import submit
+from sigmaflow.runs import Run, send
+from sigmaflow.stack import console
+
+
+def run(file: str, rows: int = 0, jobs: str = "one", parallelism: int = 1) -> dict[str, Any]:
+    """Run and print; gives the JSON object. `rows` 0 is the whole file."""
+    path = Path(file)
+    total = rows or parquet.open_parquet(path).metadata.num_rows
+    chunks = parquet.read(path, total)
+    with Run("reference", "reference", jobs, parallelism, taps="risk.v1") as r:
+        sent = send(r.writer, chunks, total)
+        settled = r.settle()
+        found = checksums(r, total)
+        size = _slowest_checkpoint(r)
+    console().print(f"{total:,} ticks in {sent + settled:.1f} s from the first tick sent to the last result written: "
+                    f"{total / (sent + settled):,.0f} ticks/s, {jobs} job(s), parallelism {parallelism}; "
+                    f"slowest checkpoint {size:.0f} ms")
+    print(json.dumps(found), flush=True)
+    return found
+
+
+def checksums(r: Run, rows: int) -> dict[str, Any]:
+    """The sums over what the chain wrote, as bench/SEMANTICS.md defines them."""
+    fills = volume = marks = 0
+    eq = spr = sig = cv = 0.0
+    last: dict[bytes, float] = {}
+    for c in read_columns("fills.v1", r.settings, r.namespace, read_committed=True):
+        fills += len(c["quantity"])
+        volume += float(np.sum(c["quantity"]))
+    for c in read_columns("equity.v1", r.settings, r.namespace, read_committed=True):
+        marks += len(c["symbol_pnl"])
+        eq += float(np.sum(c["symbol_pnl"]))
+        spr += float(np.sum(c["spread"]))
+        last |= _last(c)
+    firsts = Firsts()
+    for c in read_columns("risk.v1", r.settings, r.namespace):
+        first = firsts.of(c["tick_id"])
+        sig += float(np.sum(c["score"][first]))
+        cv += float(np.sum(c["cvar_975"][first & (c["warm"] > 0)]))
+    return {"rows": marks, "fills": fills, "volume": int(volume) if volume == int(volume) else volume,
+            "pnl": sum(last.values()), "eq": eq, "sig": sig, "cv": cv, "spr": spr}
+
+
+def _last(c: Any) -> dict[bytes, float]:
+    """Last profit of each symbol in a chunk."""
+    return {c["symbol"].at(row): float(c["symbol_pnl"][row]) for row in range(len(c["symbol_pnl"]))}
+
+
+class Firsts:
+    """Which rows are no repeats: hot topics are at-least-once, the first of an id counts."""
+
+    def __init__(self) -> None:
+        self._seen = np.zeros(0, np.int64)
+
+    def of(self, ids: Any) -> Any:
+        """True for each id that was not there before."""
+        once = np.zeros(len(ids), bool)
+        once[np.unique(ids, return_index=True)[1]] = True
+        once &= ~np.isin(ids, self._seen)
+        self._seen = np.concatenate([self._seen, ids[once]])
+        return once
+
+
+def _slowest_checkpoint(r: Run) -> float:
+    """Longest duration of a completed checkpoint, milliseconds, start-up's first one included."""
+    return max(float(submit.checkpoint_summary(job_id, r.settings)["end_to_end_duration"]["max"]) for job_id in r.job_ids)

@@ -1,0 +1,170 @@
+"""A run apart: a span of ticks through the chain on topics of its own, so that it neither sees nor disturbs the market.
+
+    with Run("reference", "reference", jobs="six") as run:
+        run.writer.write(ticks)
+        run.settle()
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from types import TracebackType
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+import schemas
+from connectors import broker, topics
+from connectors.ticks import TOPIC, TickWriter
+from sigmaflow import stack, submit
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings, load
+
+SIX = ("features", "alphas", "ensemble", "risk", "sizing", "fills")
+READS = {"pipeline": (TOPIC,), "features": (TOPIC,), "alphas": ("features.v1",), "ensemble": ("signals.v1",),
+         "risk": ("opportunities.v1",), "sizing": ("risk.v1",), "fills": (TOPIC, "intents.v1", "progress.v1")}
+IDLE_MS = 3_000
+"""Silence after which a shard is not waited for: longer than a slow machine stalls in the middle of a run."""
+STALLED_S = 120.0
+"""Without any progress for this long a run is given up."""
+
+
+class Run:
+    """Topics, jobs and a tick writer under one namespace; on exit the jobs are cancelled and the topics deleted."""
+
+    def __init__(self, name: str, profile: str, jobs: str = "one", parallelism: int = 1, taps: str = "",
+                 settings: Settings | None = None) -> None:
+        self.settings = settings or load()
+        self.namespace = f"{name}-{int(time.time() * 1000):x}"
+        self._profile, self._parallelism, self._taps = profile, parallelism, taps
+        self.jobs = SIX if jobs == "six" else ("pipeline",)
+        self.job_ids: list[str] = []
+        self._admin = AdminClient(broker.client(self.settings.kafka.bootstrap))
+
+    def __enter__(self) -> Run:
+        stack.up(self.settings)
+        topics.setup(self.settings, quiet=True)
+        topics.create(self._admin, [replace(t, name=self.topic(t.name)) for t in schemas.topics().values()])
+        try:
+            with _progress() as bar:
+                task = bar.add_task("submit jobs", total=2 * len(self.jobs), note="")
+                for job in self.jobs:
+                    bar.update(task, note=job)
+                    self.job_ids.append(submit.submit(f"jobs/{job}.py", self._arguments(job), None, self._parallelism,
+                                                      self.settings))
+                    bar.advance(task)
+                for job_id in self.job_ids:
+                    submit.wait_running(job_id, settings=self.settings)
+                    bar.advance(task)
+            self.writer = TickWriter(self.settings, self.topic(TOPIC))
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    def topic(self, name: str) -> str:
+        """Name of a topic in this run."""
+        return f"{self.namespace}.{name}"
+
+    def _arguments(self, job: str) -> list[str]:
+        taps = ["--taps", self._taps] if self._taps and job == "pipeline" else []
+        return ["--profile", self._profile, "--namespace", self.namespace, "--idle-ms", str(IDLE_MS), *taps]
+
+    def settle(self) -> float:
+        """Wait until every job has read all of its input and its output stands still; seconds since the call to the
+        last change. Raises UserError where a job fails or nothing moves for two minutes."""
+        self.writer.flush()
+        began = moved = time.monotonic()
+        inputs = sum(self._ends(TOPIC))
+        last: list[int] = []
+        with _progress() as bar:
+            task = bar.add_task("ticks through the chain", total=inputs, note="")
+            while True:
+                now = [end for name in schemas.topics() for end in self._ends(name)]
+                lag = {job: self._lag(job) for job in self.jobs}
+                if now != last or not last:
+                    last, moved = now, time.monotonic()
+                bar.update(task, completed=inputs - max(lag.values()), note=self._note(lag))
+                still = time.monotonic() - moved
+                if not any(lag.values()) and still > 2 * IDLE_MS / 1000 + 2:
+                    bar.update(task, completed=inputs)
+                    return moved - began
+                self._check(still)
+                time.sleep(0.25)
+
+    def _note(self, lag: dict[str, int]) -> str:
+        return ", ".join(f"{job} {count:,} behind" for job, count in lag.items() if count)
+
+    def _check(self, still: float) -> None:
+        for job_id in self.job_ids:
+            state = submit.state(job_id, self.settings)
+            if state in submit.ENDED or still > STALLED_S:
+                found = submit.cause(job_id, self.settings) or f"no progress for {still:.0f} s"
+                raise UserError("run", "the chain must go on", f"job {job_id} is {state}: {found}",
+                                f"look at {self.settings.flink.rest_url} and {self.settings.log_dir}")
+
+    def _ends(self, name: str) -> list[int]:
+        return [end for _, end in self._bounds(self.topic(name), schemas.topics()[name].partitions)]
+
+    def _bounds(self, topic: str, partitions: int) -> list[tuple[int, int]]:
+        return [self._client(None).get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in range(partitions)]
+
+    def _lag(self, job: str) -> int:
+        """Input offsets that no completed checkpoint of the job covers."""
+        client, behind = self._client(job), 0
+        for name in READS[job]:
+            ends = self._ends(name)
+            held = client.committed([TopicPartition(self.topic(name), p) for p in range(len(ends))], timeout=10)
+            behind += sum(end - max(0, at.offset) for end, at in zip(ends, held, strict=True))
+        return behind
+
+    def _client(self, job: str | None) -> Consumer:
+        group = f"{self.namespace}.{job or 'watch'}"
+        found = self._clients().get(group)
+        if found is None:
+            found = self._clients()[group] = Consumer(broker.client(self.settings.kafka.bootstrap) | {
+                "group.id": group, "enable.auto.commit": False})
+        return found
+
+    def _clients(self) -> dict[str, Consumer]:
+        if not hasattr(self, "_consumers"):
+            self._consumers: dict[str, Consumer] = {}
+        return self._consumers
+
+    def _close(self) -> None:
+        for job_id in self.job_ids:
+            _quietly(lambda job_id=job_id: submit.cancel(job_id, self.settings))
+        for client in self._clients().values():
+            client.close()
+        _quietly(lambda: [f.result() for f in self._admin.delete_topics([self.topic(t) for t in schemas.topics()]).values()])
+
+
+def _quietly(action: Callable[[], object]) -> None:
+    """Clean up as far as it goes: the error that led here matters more."""
+    try:
+        action()
+    except Exception as error:  # noqa: BLE001
+        stack.console().print(f"[dim]clean-up: {error}[/]")
+
+
+def _progress() -> Progress:
+    return Progress(SpinnerColumn(), TextColumn("{task.description:<24}"), BarColumn(30),
+                    TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
+                    console=stack.console())
+
+
+def send(writer: TickWriter, chunks: Iterable[object], total: int) -> float:
+    """Write all chunks with a progress bar; seconds it took until the broker had confirmed them."""
+    began = time.monotonic()
+    with _progress() as bar:
+        task = bar.add_task("ticks into Kafka", total=total, note="")
+        for chunk in chunks:
+            writer.write(chunk)  # type: ignore[arg-type]
+            bar.advance(task, len(chunk))  # type: ignore[arg-type]
+        writer.flush()
+    return time.monotonic() - began
