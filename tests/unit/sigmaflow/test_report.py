@@ -54,7 +54,8 @@ def test_page_is_whole_and_loads_nothing(frames):
     parsed = parse(page)
     assert parsed.open == [] and parsed.loaded == []
     assert "@import" not in page and "url(" not in page
-    for part in ("Equity", "Drawdown", "Exposure", "Profit by alpha", "Profit by symbol", "Latency", "Trades", "Summary"):
+    parts = ("Equity", "Drawdown", "Exposure", "Profit by alpha", "Profit by symbol", "Latency", "Trades", "Summary")
+    for part in parts:
         assert part in page
     assert "1f0c9a7e5b2d4486" in page and "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)
 
@@ -121,7 +122,7 @@ def test_cvar_is_the_mean_of_the_worst_tail():
 
 
 def test_only_the_newest_run_is_shown(frames):
-    equity, fills, decisions = frames
+    equity = frames[0]
     later = [pd.DataFrame(rows) for rows in make_record(200, seed=3, start_ns=int(equity["ts_order"].max()) + 10**9)]
     both = [pd.concat(pair, ignore_index=True) for pair in zip(frames, later, strict=True)]
     page = report.build(*both)
