@@ -5,7 +5,7 @@
 import sys
 
 from jobs.chain.main import main
-from jobs.chain.topology import fills_job
+from jobs.chain.topology import account_job
 
 if __name__ == "__main__":
-    main("fills", lambda options: fills_job(options), sys.argv[1:])
+    main("fills", lambda options: account_job("fills", options), sys.argv[1:])

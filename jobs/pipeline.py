@@ -5,7 +5,7 @@
 import sys
 
 from jobs.chain.main import main
-from jobs.chain.topology import pipeline_job
+from jobs.chain.topology import account_job
 
 if __name__ == "__main__":
-    main("pipeline", lambda options: pipeline_job(options), sys.argv[1:])
+    main("pipeline", lambda options: account_job("pipeline", options), sys.argv[1:])

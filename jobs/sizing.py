@@ -5,7 +5,7 @@
 import sys
 
 from jobs.chain.main import main
-from jobs.chain.topology import sizing_job
+from jobs.chain.topology import account_job
 
 if __name__ == "__main__":
-    main("sizing", lambda options: sizing_job(options), sys.argv[1:])
+    main("sizing", lambda options: account_job("sizing", options), sys.argv[1:])

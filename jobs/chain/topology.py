@@ -14,20 +14,14 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment, Table
 
+from jobs.chain import plans
 from jobs.chain.account import INTENTS, PROGRESS, QUIET, AccountPlan, AccountWorker
 from jobs.chain.contracts import Contracts, lookup
 from jobs.chain.messages import EXACTLY_ONCE, HOT, LEDGER, NEXT, ROWS
 from jobs.chain.microbatch import OUTPUT, MicroBatchOperator, spread_keys
 from jobs.chain.options import Options
-from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
-from udfs.stage import Stage, Store
-from udfs.stages import alphas, ensemble, features, fills, quotes, risk, sizing
-
-KEYED_STAGES = {"features": features.stage, "alphas": alphas.stage, "ensemble": ensemble.stage, "risk": risk.stage}
-KEYED_TOPICS = {"features": "features.v1", "alphas": "signals.v1", "ensemble": "opportunities.v1", "risk": "risk.v1"}
-SOURCES = {"features": TICKS, "alphas": "features.v1", "ensemble": "signals.v1", "risk": "opportunities.v1",
-           "sizing": "risk.v1"}
-
+from jobs.chain.shard import DEAD, ShardPlan, ShardWorker
+from udfs.stage import Store
 
 @dataclass
 class Topology:
@@ -138,55 +132,30 @@ def _account_worker(plan: AccountPlan, key: int, store: Store) -> AccountWorker:
     return AccountWorker(plan, store)
 
 
-def start(name: str, options: Options, topics: Sequence[str]) -> Topology:
-    """A topology for the job `name`, with the contracts of the topics it reads and writes."""
-    contracts = lookup(options.registry, topics)
+def start(job: str, options: Options) -> Topology:
+    """A topology for a job, with the contracts of the topics it reads and writes."""
+    contracts = lookup(options.registry, plans.topics(job))
     streams = StreamExecutionEnvironment.get_execution_environment()
-    return Topology(name, options, contracts, streams, StreamTableEnvironment.create(streams))
+    return Topology(job, options, contracts, streams, StreamTableEnvironment.create(streams))
 
 
-def keyed_job(name: str, options: Options) -> Topology:
+def keyed_job(job: str, options: Options) -> Topology:
     """features, alphas, ensemble or risk: one stage keyed by venue and symbol, from its topic to its topic."""
-    first = name == "features"
-    topics = [SOURCES[name], KEYED_TOPICS[name], DEAD]
-    t = start(name, options, topics)
-    plan = ShardPlan(options.profile, t.contracts, SOURCES[name], (KEYED_STAGES[name](options.profile),),
-                     options.shards, (KEYED_TOPICS[name],), dead_letters=first)
-    t.shards(t.source(SOURCES[name]), plan)
-    t.write([KEYED_TOPICS[name], *([DEAD] if first else [])])
+    t = start(job, options)
+    plan = plans.shard(job, options.profile, t.contracts, options.shards)
+    t.shards(t.source(plan.source), plan)
+    t.write([*plan.topics, *([DEAD] if plan.dead_letters else [])])
     return t
 
 
-def sizing_job(options: Options) -> Topology:
-    """sizing: risk of all symbols in the account's order, to intents and progress."""
-    t = start("sizing", options, ["risk.v1", INTENTS, PROGRESS])
-    admit = ShardPlan(options.profile, t.contracts, "risk.v1", (), options.shards, forward=True)
-    rows = t.next(t.shards(t.source("risk.v1"), admit))
-    plan = AccountPlan(options.profile, t.contracts, (sizing.stage(options.profile),), options.shards, progress=True)
-    t.account([rows], plan)
-    t.write([INTENTS, PROGRESS])
-    return t
-
-
-def fills_job(options: Options) -> Topology:
-    """fills: ticks and intents in the account's order, to the ledger's topics."""
-    t = start("fills", options, [TICKS, INTENTS, PROGRESS, *EXACTLY_ONCE])
-    admit = ShardPlan(options.profile, t.contracts, TICKS, (quotes.stage(),), options.shards, forward=True)
-    rows = t.next(t.shards(t.source(TICKS), admit))
-    decided = t.tables.from_path(f"`{t.source(INTENTS, PROGRESS)}`")
-    plan = AccountPlan(options.profile, t.contracts, (fills.stage(options.profile),), options.shards, follow=True)
-    t.account([rows, decided], plan)
-    t.write(EXACTLY_ONCE)
-    return t
-
-
-def pipeline_job(options: Options) -> Topology:
-    """All six in one job graph: four stages in the shards' operator, two in the account's, no Kafka between them."""
-    p = options.profile
-    t = start("pipeline", options, [TICKS, DEAD, *KEYED_TOPICS.values(), INTENTS, *EXACTLY_ONCE])
-    plan = ShardPlan(p, t.contracts, TICKS, tuple(make(p) for make in KEYED_STAGES.values()), options.shards,
-                     options.taps, dead_letters=True, forward=True)
-    rows = t.next(t.shards(t.source(TICKS), plan))
-    t.account([rows], AccountPlan(p, t.contracts, (sizing.stage(p), fills.stage(p)), options.shards))
-    t.write([DEAD, *options.taps, INTENTS, *EXACTLY_ONCE])
+def account_job(job: str, options: Options) -> Topology:
+    """pipeline, sizing or fills: shards, then the account, with no Kafka between the two."""
+    t = start(job, options)
+    shard = plans.shard(job, options.profile, t.contracts, options.shards, options.taps)
+    account = plans.account(job, options.profile, t.contracts, options.shards)
+    inputs = [t.next(t.shards(t.source(shard.source), shard))]
+    if account.follow:
+        inputs.append(t.tables.from_path(f"`{t.source(INTENTS, PROGRESS)}`"))
+    t.account(inputs, account)
+    t.write([*shard.topics, *([DEAD] if shard.dead_letters else []), *account.writes])
     return t
