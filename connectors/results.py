@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 import schemas
-from connectors import questdb
+from connectors import broker, questdb
 from connectors.consume import Decoder
 from connectors.metrics import Totals, serve
 from connectors.offsets import Rates, end_offsets
@@ -37,6 +37,7 @@ from sigmaflow.settings import Settings, load
 
 log = logging.getLogger("results")
 
+STAGE = "results"
 GROUP = "sigmaflow-results"
 #: Rows of one request to QuestDB: a few MB of line protocol.
 BATCH_ROWS = 10_000
@@ -46,7 +47,7 @@ MAX_PENDING = 100_000
 FLUSH_S = 0.5
 SNAPSHOT_S = 0.5
 RATES_S = 1.0
-BACKOFF_S = (0.5, 30.0)
+BACKOFF_S = (0.5, 5.0)
 READ_MESSAGES = 2_000
 
 
@@ -85,7 +86,7 @@ class Batch:
 
 
 class Backoff:
-    """When to try again: at once, then after 0.5 s, doubling up to 30 s.
+    """When to try again: at once, then after 0.5 s, doubling up to 5 s.
 
     >>> wait = Backoff((1.0, 4.0))
     >>> [wait.failed(0.0) for _ in range(4)]
@@ -153,7 +154,7 @@ class Results:
 
     def run(self) -> None:
         """Read, write, commit, until stopped; what waits is written before it returns, if QuestDB takes it."""
-        self._consumer.subscribe(self._topics.names())
+        self._assign()
         watcher = threading.Thread(target=self._watch, name="offsets", daemon=True)
         watcher.start()
         try:
@@ -164,6 +165,20 @@ class Results:
             self.stop.set()
             self._consumer.close()
             watcher.join(5.0)
+
+    def _assign(self) -> None:
+        """Take every partition from where the group stands.
+
+        Assigned, not subscribed: there is one results process, and after a kill -9 a subscription would wait for the
+        dead member's session to expire (45 s). Two by mistake would write the same rows twice, which changes nothing.
+        Raises UserError where the broker does not answer or a topic does not exist.
+        """
+        bootstrap = self._settings.kafka.bootstrap
+        self._consumer.assign([
+            TopicPartition(topic, number, OFFSET_STORED)
+            for topic in self._topics.names()
+            for number in range(broker.partitions(self._consumer, bootstrap, topic, STAGE))
+        ])  # fmt: skip
 
     def turn(self) -> None:
         """One round: read what is there, write what is due, publish."""
@@ -264,9 +279,9 @@ class Results:
         return int(max(0, high - position))
 
     def _hold_back(self) -> None:
-        """Stop reading when too much waits, go on when it is gone; polling goes on, so the group keeps us."""
+        """Stop reading when too much waits, go on when it is gone."""
         hold = len(self._batch.lines) >= MAX_PENDING
-        if hold != self._paused and self._consumer.assignment():
+        if hold != self._paused:
             (self._consumer.pause if hold else self._consumer.resume)(self._consumer.assignment())
             self._paused = hold
 
@@ -292,7 +307,7 @@ def main() -> None:
     try:
         server = serve(results.totals, settings.metrics.host, settings.metrics.port)
     except OSError as error:
-        raise UserError("results", f"port {settings.metrics.port} must be free for metrics", str(error),
+        raise UserError(STAGE, f"port {settings.metrics.port} must be free for metrics", str(error),
                         "change metrics.port in docker/stack.toml") from None
     log.info("reading %s; metrics at %s", ", ".join(results._topics.names()), settings.metrics.url)
     results.run()
