@@ -323,7 +323,7 @@ def write_flink(settings: Settings) -> None:
     shipped = yaml.safe_load((home / "conf" / "config.yaml").read_text())
     text = Template((settings.root / "flink-conf" / "local" / "config.yaml").read_text()).substitute(
         f.model_dump(),
-        java_opts_all=shipped["env"]["java"]["opts"]["all"],
+        java_opts_all=_known_modules(settings, shipped["env"]["java"]["opts"]["all"]),
         taskmanager_rpc_ports=f"{f.taskmanager_rpc_port}-{f.taskmanager_rpc_port + f.taskmanagers - 1}",
         metrics_ports=f"{f.metrics_port}-{f.metrics_port + f.taskmanagers}",
         data_dir=data,
@@ -342,6 +342,13 @@ def write_flink(settings: Settings) -> None:
         if not (lib / jar.name).exists():
             (lib / jar.name).symlink_to(jar)
     _script(data / "bin" / "flink", flink_environment(settings), [f"{home}/bin/flink"], tail=' "$@"')
+
+
+def _known_modules(settings: Settings, options: str) -> str:
+    """Drop exports of modules that this Java does not have: each would print a warning on every start."""
+    release = (java_home(settings) / "release").read_text()
+    modules = release.split('MODULES="')[1].split('"')[0].split()
+    return " ".join(option for option in options.split() if option.split("=")[1].split("/")[0] in modules)
 
 
 def _properties(file: Path, values: dict[str, object]) -> None:

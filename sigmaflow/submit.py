@@ -76,9 +76,10 @@ def submit(job: str, args: list[str] | None = None, savepoint: str | None = None
 def _reason(output: str) -> str:
     """The line of the client's output that a person needs."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    own = [line for line in lines if re.match(r"^(sigmaflow\.errors\.)?UserError", line)]
-    telling = [line for line in lines if re.match(r"^(Caused by: |[\w.]*(Error|Exception)\b)", line)]
-    return (own or telling[-1:] or lines[-1:] or ["the client said nothing"])[-1][:300]
+    # The program's own Python error, if it got that far; Flink's last cause otherwise.
+    python = [line for line in lines if re.match(r"^(?!java|org)[\w.]*(Error|Exception)\b.*", line)]
+    java = [line for line in lines if line.startswith("Caused by: ")]
+    return (python or java or lines or ["the client said nothing"])[-1][:300]
 
 
 def state(job_id: str, settings: Settings | None = None) -> str:

@@ -52,7 +52,8 @@ def test_installed_packages_are_the_pinned_ones() -> None:
 
 
 def test_jar_lock_is_of_the_settings_versions() -> None:
-    locked = {(jar.part, jar.group, jar.artifact, jar.version, jar.classifier, jar.packaging) for jar in jars.read_lock()}
+    locked = {(jar.part, jar.group, jar.artifact, jar.version, jar.classifier, jar.packaging)
+              for jar in jars.read_lock()}
     assert set(jars.wanted_coordinates(S)) <= locked
     assert all(re.fullmatch("[0-9a-f]{64}", jar.sha256) for jar in jars.read_lock())
 
@@ -82,7 +83,8 @@ def test_compose_runs_as_many_taskmanagers() -> None:
 
 
 def test_compose_names_settings_that_exist() -> None:
-    environment = {key: value for key, value in SERVICES["jobmanager"]["environment"].items() if key.startswith("SIGMAFLOW_")}
+    everything = SERVICES["jobmanager"]["environment"]
+    environment = {key: value for key, value in everything.items() if key.startswith("SIGMAFLOW_")}
     s = load(environ=environment)
     assert s.kafka.bootstrap == "kafka:19092"
     for key in environment:

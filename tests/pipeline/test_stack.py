@@ -1,0 +1,84 @@
+"""The local stack itself: it answers, refuses what it must, heals, and runs jobs that keep their state."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sigmaflow import probes, submit, supervise
+from sigmaflow import stack as local
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings
+
+JOB = "tests/pipeline/counting_job.py"
+
+
+def wait_for(what: str, seconds: float, check: object) -> None:
+    """Poll until `check()` is true."""
+    deadline = time.monotonic() + seconds
+    while not check():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.3)
+
+
+def test_every_server_answers_and_the_stack_is_small(stack: Settings) -> None:
+    assert [label for label, (probe, _) in probes.servers(stack).items() if not probes.answers(probe, stack)] == []
+    assert local.memory_bytes(stack) < 7 * 2**30
+
+
+def test_a_second_start_finds_it_running(stack: Settings) -> None:
+    assert local.up(stack) is False
+
+
+def test_a_taken_port_is_named_with_its_setting(stack: Settings) -> None:
+    with pytest.raises(UserError) as stop:
+        local.check_ports(stack)
+    assert str(stack.kafka.port) in str(stop.value) and "kafka.port" in str(stop.value)
+
+
+def test_a_killed_broker_comes_back_with_its_topics(stack: Settings) -> None:
+    admin = AdminClient({"bootstrap.servers": stack.kafka.bootstrap, "log_level": 0})
+    admin.create_topics([NewTopic("stack.test", 1, 1)])["stack.test"].result(20)
+    first = supervise.states(stack)["kafka"]["pid"]
+    psutil.Process(first).kill()
+    wait_for("another broker process", 30, lambda: supervise.states(stack)["kafka"]["pid"] not in (0, first))
+    wait_for("the broker's answer", 60, lambda: probes.answers(probes.kafka, stack))
+    assert "stack.test" in admin.list_topics(timeout=20).topics
+
+
+def test_a_job_that_cannot_be_built_says_why(stack: Settings) -> None:
+    with pytest.raises(UserError, match="told to refuse"):
+        submit.submit(JOB, ["refuse"], settings=stack)
+    with pytest.raises(UserError, match="must be a file"):
+        submit.submit("jobs/none.py", settings=stack)
+
+
+def test_a_job_that_fails_in_python_is_noticed(stack: Settings) -> None:
+    job = submit.submit(JOB, ["fail"], settings=stack)
+    try:
+        with pytest.raises(UserError, match="told to fail"):
+            submit.wait_running(job, timeout_s=40, settings=stack)
+    finally:
+        submit.cancel(job, stack)
+
+
+def test_a_job_survives_a_killed_taskmanager_and_goes_on_from_a_savepoint(stack: Settings) -> None:
+    job = submit.submit(JOB, settings=stack)
+    submit.wait_running(job, settings=stack)
+    wait_for("two checkpoints", 30, lambda: submit.checkpoints(job, stack) >= 2)
+    for name, info in supervise.states(stack).items():
+        if name.startswith("taskmanager"):
+            psutil.Process(info["pid"]).kill()
+    wait_for("the failure", 30, lambda: submit.state(job, stack) != "RUNNING")
+    submit.wait_running(job, timeout_s=120, settings=stack)
+    done = submit.checkpoints(job, stack)
+    wait_for("another checkpoint", 30, lambda: submit.checkpoints(job, stack) > done)
+
+    path = submit.stop_with_savepoint(job, stack)
+    again = submit.submit(JOB, savepoint=path, settings=stack)
+    submit.wait_running(again, settings=stack)
+    submit.cancel(again, stack)
+    assert submit.jobs(stack) == []
