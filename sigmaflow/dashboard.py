@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any
@@ -27,10 +26,10 @@ CURVE_HEIGHT = 5
 WAITING = "No account yet: the chain sends its first mark when the strategy is warm."
 
 
-def run(seconds: float | None = None, account: str = "paper") -> None:
-    """Show the chain and the account live until interrupted, or for `seconds`.
+def run(seconds: float = 0.0, account: str = "paper") -> None:
+    """Show the chain and the account live for `seconds`, 0 for until interrupted.
 
-    Without a terminal: one plain line every 2 s, for 10 s where nothing else is said.
+    Without a terminal: one plain line every 2 s, for 10 s where `seconds` is 0.
     """
     settings = load()
     with Feed(settings, account) as feed:
@@ -38,14 +37,14 @@ def run(seconds: float | None = None, account: str = "paper") -> None:
             if sys.stdout.isatty():
                 _watch(feed, account, seconds)
             else:
-                _print(feed, PLAIN_SECONDS if seconds is None else seconds)
+                _print(feed, seconds or PLAIN_SECONDS)
         except KeyboardInterrupt:
             pass
 
 
-def _watch(feed: Feed, account: str, seconds: float | None) -> None:
+def _watch(feed: Feed, account: str, seconds: float) -> None:
     console = Console()
-    end = time.monotonic() + seconds if seconds is not None else float("inf")
+    end = time.monotonic() + (seconds or float("inf"))
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while time.monotonic() < end:
             live.update(render(feed.view, account, console.width, console.height), refresh=True)
@@ -244,7 +243,3 @@ def _fills(fills: list[dict[str, Any]]) -> Table:
         table.add_row(clock(f["ts_event"], "%H:%M:%S"), f["symbol"], side, f"{f['quantity']:,.5g}",
                       f"{f['price']:,.7g}", f"{f['top_alpha']}{bound}")
     return table
-
-
-if __name__ == "__main__":
-    run(float(os.environ.get("SECONDS", PLAIN_SECONDS)))

@@ -22,6 +22,7 @@ from connectors import snapshot
 from connectors.offsets import Rates, committed, end_offsets
 from sigmaflow.probes import get_json
 from sigmaflow.settings import Settings
+from sigmaflow.submit import ENDED
 
 TICKS = "market.ticks.v1"
 #: Jobs whose results are final with their offsets in market.ticks.v1: all in one, or the last of six.
@@ -115,7 +116,7 @@ class Feed:
     def _flink(self, view: View) -> View:
         url = self._settings.flink.rest_url
         overview = get_json(f"{url}/jobs/overview")["jobs"]
-        living = [job for job in overview if job["state"] not in ("FINISHED", "CANCELED", "FAILED")]
+        living = [job for job in overview if job["state"] not in ENDED and _own(job["name"])]
         chain = Chain(
             names=tuple(sorted(job["name"] for job in living)),
             state=min((job["state"] for job in living), key=lambda s: (s == "RUNNING", s), default=""),
@@ -124,6 +125,15 @@ class Feed:
         for job in living:
             chain = _with_checkpoints(chain, get_json(f"{url}/jobs/{job['jid']}/checkpoints"))
         return replace(view, chain=chain)
+
+
+def _own(name: str) -> bool:
+    """Whether a job is of the chain on its own topics: "pipeline (default)", while a run kept apart adds its namespace.
+
+    >>> _own("pipeline (default)"), _own("fills (reference) reference-1a1f")
+    (True, False)
+    """
+    return name.endswith(")")
 
 
 def _with_checkpoints(chain: Chain, answer: dict[str, Any]) -> Chain:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from sigmaflow.errors import UserError
+from sigmaflow.probes import own_metrics
 from sigmaflow.settings import load
 
 
@@ -19,15 +17,7 @@ def run() -> None:
 
     Raises UserError where the process does not answer.
     """
-    settings = load()
-    try:
-        with urllib.request.urlopen(settings.metrics.url, timeout=5) as answer:
-            text = answer.read().decode()
-    except (OSError, urllib.error.URLError) as error:
-        reason = str(getattr(error, "reason", error))
-        raise UserError("metrics", f"the results process must answer at {settings.metrics.url}",
-                        f"it does not ({reason})", "start the chain with `make start`") from None
-    Console(soft_wrap=True).print(table(text))
+    Console(soft_wrap=True).print(table(own_metrics(load())))
 
 
 def table(text: str) -> Table:

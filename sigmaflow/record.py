@@ -39,25 +39,25 @@ class Frames:
     decisions: pd.DataFrame
 
 
-def read(settings: Settings, account: str = "paper", prefix: str = "") -> Frames:
-    """Read the whole record of one account. `prefix` is put before the topics' names.
+def read(settings: Settings, account: str = "paper", namespace: str = "") -> Frames:
+    """Read the whole record of one account. `namespace` is that of a run kept apart on topics of its own.
 
     Raises UserError where the broker or the registry does not answer, or a topic does not exist.
     """
 
     def frame(topic: str, columns: tuple[str, ...]) -> pd.DataFrame:
-        rows = read_topic(settings, topic, columns, prefix)
+        rows = read_topic(settings, topic, columns, namespace)
         return rows[rows["account"] == account].reset_index(drop=True)
 
     return Frames(frame("equity.v1", EQUITY), frame("fills.v1", FILLS), frame("decisions.v1", DECISIONS))
 
 
-def read_topic(settings: Settings, topic: str, columns: tuple[str, ...], prefix: str = "") -> pd.DataFrame:
+def read_topic(settings: Settings, topic: str, columns: tuple[str, ...], namespace: str = "") -> pd.DataFrame:
     """Return the named fields of every committed message of a topic, and `kafka_ms`, as a frame."""
     schema = schemas.load(schemas.topics()[topic].schema)
     reader = schema | {"fields": [field for field in schema["fields"] if field["name"] in columns]}
-    name = prefix + topic
-    decoder = Decoder(reader, Registry(settings.registry.url).versions(f"{name}-value"))
+    name = f"{namespace}.{topic}" if namespace else topic
+    decoder = Decoder(reader, Registry(settings.registry.url).versions(schemas.topics()[topic].subject))
     parts = [_chunk(decoder, reader, chunk) for chunk in _chunks(messages(name, settings, read_committed=True))]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*column_kinds(reader), "kafka_ms"])
 

@@ -327,14 +327,17 @@ def write(frames: Frames, source: str, out: Path) -> Path:
     return out
 
 
-def run(out: Path = Path("build/report.html"), account: str = "paper") -> Path:
+def run(out: Path = Path("build/report.html"), account: str = "paper", namespace: str = "") -> Path:
     """Read the record from Kafka, write the tear sheet and return its path.
+
+    `namespace` is that of a run kept apart on topics of its own, as the jobs' option of that name.
 
     Raises UserError where the broker or the registry does not answer or the topics do not exist.
     """
     settings = load()
-    frames = read(settings, account)
-    source = f"Kafka {settings.kafka.bootstrap}: equity.v1, fills.v1, decisions.v1"
+    frames = read(settings, account, namespace)
+    apart = f", run {namespace}" if namespace else ""
+    source = f"Kafka {settings.kafka.bootstrap}: equity.v1, fills.v1, decisions.v1{apart}"
     file = write(frames, source, out)
     print(f"{file}: {len(frames.equity):,} marks, {len(frames.fills):,} fills, {len(frames.decisions):,} decisions")
     return file

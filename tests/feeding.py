@@ -18,41 +18,42 @@ from sigmaflow.settings import Settings
 Row = dict[str, Any]
 
 
-def topics(prefix: str) -> Topics:
-    """Return the results process's topics with a prefix of one test."""
-    return Topics(*(prefix + name for name in Topics().names()))
+def topics(namespace: str) -> Topics:
+    """Return the results process's topics in the namespace of one test."""
+    return Topics(*(f"{namespace}.{name}" for name in Topics().names()))
 
 
 class Feed:
     """Topics of one test and what writes to them."""
 
-    def __init__(self, settings: Settings, prefix: str) -> None:
-        self.prefix = prefix
+    def __init__(self, settings: Settings, namespace: str) -> None:
+        self.namespace = namespace
         registry = Registry(settings.registry.url)
         admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap})
-        for future in admin.create_topics([NewTopic(name, 1, 1) for name in topics(prefix).names()]).values():
+        for future in admin.create_topics([NewTopic(name, 1, 1) for name in topics(namespace).names()]).values():
             future.result()
         self._schemas = {}
         for name in Topics().names():
             schema = schemas.topics()[name].schema
-            number = registry.register(f"{prefix}{name}-value", schemas.text(schema))
+            number = registry.register(schemas.topics()[name].subject, schemas.text(schema))
             self._schemas[name] = number, fastavro.parse_schema(schemas.load(schema))
-        self._producer = Producer({"bootstrap.servers": settings.kafka.bootstrap, "transactional.id": prefix})
+        self._producer = Producer({"bootstrap.servers": settings.kafka.bootstrap, "transactional.id": namespace})
         self._producer.init_transactions()
 
     def write(self, rows: dict[str, list[Row]], commit: bool = True) -> None:
-        """Write rows by topic (its name without the prefix) in one transaction, committed or aborted."""
+        """Write rows by topic (its name without the namespace) in one transaction, committed or aborted."""
         self._producer.begin_transaction()
         for name, messages in rows.items():
             for row in messages:
-                self._producer.produce(self.prefix + name, self.encode(name, row), row.get("account", "paper").encode())
+                key = row.get("account", "paper").encode()
+                self._producer.produce(f"{self.namespace}.{name}", self.encode(name, row), key)
         self._producer.flush()
         (self._producer.commit_transaction if commit else self._producer.abort_transaction)()
 
     def raw(self, name: str, value: bytes) -> None:
         """Write bytes that are no message."""
         self._producer.begin_transaction()
-        self._producer.produce(self.prefix + name, value)
+        self._producer.produce(f"{self.namespace}.{name}", value)
         self._producer.commit_transaction()
 
     def encode(self, name: str, row: Row) -> bytes:

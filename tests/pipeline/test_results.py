@@ -32,7 +32,7 @@ def account() -> str:
 @pytest.fixture
 def feed(stack: Settings, account: str) -> Feed:
     """Topics of this test's own."""
-    return Feed(stack, f"{account}.")
+    return Feed(stack, account)
 
 
 def rows(account: str, marks: int = 1_000) -> Record:
@@ -62,7 +62,7 @@ def running(results: Results) -> Iterator[Results]:
 
 def process(stack: Settings, feed: Feed, sink: QuestDB | None = None) -> Results:
     """Return a results process of this test's own."""
-    return Results(stack, topics(feed.prefix), group=f"{feed.prefix}results", sink=sink)
+    return Results(stack, topics(feed.namespace), group=f"{feed.namespace}-results", sink=sink)
 
 
 def count(stack: Settings, table: str, account: str) -> int:
@@ -75,7 +75,7 @@ def count(stack: Settings, table: str, account: str) -> int:
 
 def committed(stack: Settings, feed: Feed, topic: str) -> int:
     """Return the offset the process has committed, negative where none."""
-    consumer = Consumer({"bootstrap.servers": stack.kafka.bootstrap, "group.id": f"{feed.prefix}results"})
+    consumer = Consumer({"bootstrap.servers": stack.kafka.bootstrap, "group.id": f"{feed.namespace}-results"})
     try:
         return int(consumer.committed([TopicPartition(topic, 0)], timeout=10)[0].offset)
     finally:
@@ -109,8 +109,8 @@ def test_record_reaches_questdb_redis_and_metrics(stack, feed, account):
     seen, last = snapshot.read(stack.redis.url, account), made["equity.v1"][-1]
     assert seen is not None and seen["equity"] == last["equity"] and seen["fills"] == last["fills"]
     assert {p["symbol"]: p["position"] for p in seen["positions"]}[last["symbol"]] == last["position"]
-    assert results.totals.undecodable == {f"{feed.prefix}equity.v1": 1}
-    assert results.totals.lag[f"{feed.prefix}equity.v1"] == 0
+    assert results.totals.undecodable == {f"{feed.namespace}.equity.v1": 1}
+    assert results.totals.lag[f"{feed.namespace}.equity.v1"] == 0
     assert count(stack, "equity", account) == 1_000 and count(stack, "fills", account) == len(made["fills.v1"])
 
 
@@ -134,16 +134,16 @@ def test_crash_between_write_and_commit_changes_nothing(stack, feed, account):
     with pytest.raises(Crash):
         first.run()
     assert count(stack, "equity", account) > 0
-    assert committed(stack, feed, f"{feed.prefix}equity.v1") < 0
+    assert committed(stack, feed, f"{feed.namespace}.equity.v1") < 0
     with running(process(stack, feed)) as second:
         until(lambda: second.totals.rows_written >= 2_000 + len(made["fills.v1"]))
-        until(lambda: second.totals.pending == 0 and second.totals.lag.get(f"{feed.prefix}equity.v1") == 0)
+        until(lambda: second.totals.pending == 0 and second.totals.lag.get(f"{feed.namespace}.equity.v1") == 0)
     assert count(stack, "equity", account) == 1_000
     assert count(stack, "positions", account) == 1_000
     assert count(stack, "fills", account) == len(made["fills.v1"])
-    assert committed(stack, feed, f"{feed.prefix}equity.v1") >= 1_000
+    assert committed(stack, feed, f"{feed.namespace}.equity.v1") >= 1_000
     with running(process(stack, feed)) as third:
-        until(lambda: third.totals.lag.get(f"{feed.prefix}equity.v1") == 0)
+        until(lambda: third.totals.lag.get(f"{feed.namespace}.equity.v1") == 0)
     assert third.totals.rows_written == 0
 
 
@@ -181,11 +181,11 @@ def test_questdb_away_loses_nothing_and_stops_nothing(stack, feed, account):
     with running(process(stack, feed, QuestDB(f"http://127.0.0.1:{port}"))) as results:
         until(lambda: results.totals.errors["questdb"] >= 2 and results.totals.pending >= 2_000)
         until(lambda: (snapshot.read(stack.redis.url, account) or {}).get("account_seq") == 1_000)
-        assert committed(stack, feed, f"{feed.prefix}equity.v1") < 0
+        assert committed(stack, feed, f"{feed.namespace}.equity.v1") < 0
         with door(port, stack.questdb.http_port):
             until(lambda: results.totals.pending == 0)
     assert count(stack, "equity", account) == 1_000 and count(stack, "fills", account) == len(made["fills.v1"])
-    assert committed(stack, feed, f"{feed.prefix}equity.v1") >= 1_000
+    assert committed(stack, feed, f"{feed.namespace}.equity.v1") >= 1_000
 
 
 def test_redis_away_is_counted_and_the_rest_goes_on(stack, feed, account):
@@ -201,7 +201,7 @@ def test_report_is_made_from_what_is_committed(stack, feed, account, tmp_path):
     made = rows(account)
     feed.write(made)
     feed.write({"fills.v1": made["fills.v1"]}, commit=False)
-    frames = record.read(stack, account, feed.prefix)
+    frames = record.read(stack, account, feed.namespace)
     assert (len(frames.equity), len(frames.fills)) == (1_000, len(made["fills.v1"]))
     assert frames.equity["equity"].tolist() == [row["equity"] for row in made["equity.v1"]]
     assert frames.decisions["order_id"].isna().sum() == sum(row["order_id"] is None for row in made["decisions.v1"])
