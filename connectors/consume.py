@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import fastavro
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors import broker
 from connectors.registry import Registry, RegistryError
@@ -154,11 +154,24 @@ def _assign(consumer: Consumer, topic: str, settings: Settings, offset: int) -> 
     count = broker.partitions(consumer, settings.kafka.bootstrap, topic, STAGE)
     ends = {}
     for partition in range(count):
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=broker.TIMEOUT_S)
+        low, high = _watermarks(consumer, TopicPartition(topic, partition), settings)
         if high > low:
             ends[partition] = high
     consumer.assign([TopicPartition(topic, partition, offset) for partition in range(count)])
     return ends
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition, settings: Settings) -> tuple[int, int]:
+    """First and next offset of a partition; tried again for 8 s, since a new one has no leader for a moment."""
+    deadline = time.monotonic() + broker.TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=broker.TIMEOUT_S)
+            return low, high
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise broker.unreachable(STAGE, settings.kafka.bootstrap, error.args[0].str()) from None
+            time.sleep(0.05)
 
 
 def _at_end(message: Message, settings: Settings) -> bool:

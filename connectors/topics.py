@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,7 @@ def setup(settings: Settings, topics: Iterable[schemas.Topic] | None = None, qui
     registry.set_compatibility(COMPATIBILITY)
     console = Console(stderr=True, quiet=quiet)
     create(admin, [topic for topic in wanted if topic.name not in present])
+    _wait_until_seen(admin, wanted, settings.kafka.bootstrap)
     _configure(admin, [topic for topic in wanted if topic.name in present])
     return {topic.name: _register(registry, topic)
             for topic in track(wanted, "topics and schemas", console=console, transient=True)}
@@ -67,6 +69,15 @@ def create(admin: AdminClient, missing: list[schemas.Topic]) -> None:
     new = [NewTopic(t.name, t.partitions, t.replication_factor, config=config(t)) for t in missing]
     if new:
         _wait(admin.create_topics(new, request_timeout=TIMEOUT_S))
+
+
+def _wait_until_seen(admin: AdminClient, wanted: list[schemas.Topic], bootstrap: str) -> None:
+    """Clients learn of a new topic a moment after it was created: wait for it, so that whoever comes next finds it."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not {topic.name for topic in wanted} <= broker.metadata(admin, bootstrap, STAGE).keys():
+        if time.monotonic() > deadline:
+            raise broker.unreachable(STAGE, bootstrap, "new topics did not appear")
+        time.sleep(0.05)
 
 
 def _configure(admin: AdminClient, existing: list[schemas.Topic]) -> None:

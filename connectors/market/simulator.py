@@ -7,8 +7,8 @@ clock nor on where a chunk is cut. What it imitates, and how:
   75 % are caused by an earlier one, so the variance of counts is up to 16 times that of a Poisson process; the mean
   rate is the configured one. A symbol that has just moved tends to move again.
 - Volatility has three regimes (calm, normal, stressed: 0.5, 1 and 3 times `volatility`), one Markov chain for the whole
-  market; two fifths of a symbol's variance are a common factor. Volatility is per unit of time, so a faster market has smaller
-  steps, as real ones do.
+  market; two fifths of a symbol's variance are a common factor. Volatility is per unit of time, so a faster market has
+  smaller steps, as real ones do.
 - Jumps: a Poisson process for each symbol, normal with a standard deviation 8 times that of one second, and a wider
   spread afterwards.
 - Spread in ticks: the exponential of a mean-reverting AR(1) whose mean depends on the regime, at least one tick.

@@ -51,7 +51,8 @@ def test_the_market_does_not_depend_on_where_chunks_are_cut(chunk: int) -> None:
 
 
 def test_start_time_and_first_seq_only_shift() -> None:
-    early, late = concat(generate(Config(count=5_000))), concat(generate(Config(count=5_000, start_ns=0, first_seq=100)))
+    early = concat(generate(Config(count=5_000)))
+    late = concat(generate(Config(count=5_000, start_ns=0, first_seq=100)))
     assert_array_equal(early.bid, late.bid)
     assert_array_equal(early.seq + 99, late.seq)
     assert len(set((early.ts_recv - late.ts_recv).tolist())) == 1

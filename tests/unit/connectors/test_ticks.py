@@ -9,12 +9,15 @@ from typing import Any
 
 import fastavro
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import schemas
 from connectors.market.columns import COLUMNS, INTEGERS, Ticks, empty
-from connectors.ticks import TickEncoder
+from connectors.ticks import TickEncoder, TickWriter
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Kafka, load
 
 SCHEMA_ID = 70_000
 SIDES = ("UNKNOWN", "BUY", "SELL")
@@ -25,8 +28,8 @@ doubles = st.floats(width=64)
 names = st.text(st.characters(codec="utf-8"), max_size=20)
 rows = st.fixed_dictionaries({
     "instrument": st.integers(0, 2), "seq": longs, "ts_event": longs, "ts_recv": longs, "bid": doubles, "ask": doubles,
-    "bid_size": doubles, "ask_size": doubles, "last_price": doubles, "last_size": doubles, "last_side": st.integers(0, 2),
-    "flags": st.integers(-(2**31), 2**31 - 1)})
+    "bid_size": doubles, "ask_size": doubles, "last_price": doubles, "last_size": doubles,
+    "last_side": st.integers(0, 2), "flags": st.integers(-(2**31), 2**31 - 1)})
 
 
 @settings(max_examples=200, deadline=None)
@@ -63,3 +66,8 @@ def fastavro_bytes(instruments: list[tuple[str, str]], row: dict[str, Any]) -> b
     stream = io.BytesIO()
     fastavro.schemaless_writer(stream, PARSED, message)
     return struct.pack(">bI", 0, SCHEMA_ID) + stream.getvalue()
+
+
+def test_an_unreachable_broker_is_told_at_once() -> None:
+    with pytest.raises(UserError, match=r"Kafka must answer at 127.0.0.1:1, but it does not .*; start the stack"):
+        TickWriter(load().model_copy(update={"kafka": Kafka(port=1, controller_port=2, heap_mb=256)}))
