@@ -1,6 +1,6 @@
 # Thin over `python -m sigmaflow`: what a target does is in sigmaflow/. Settings: docker/stack.toml.
 # Another stack beside this one: make start SIGMAFLOW_PORT_OFFSET=1000 SIGMAFLOW_DATA_DIR=/tmp/other
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3),python3.11)
 PROGRAM ?=
 TOPIC ?= equity.v1
 FILE ?=
@@ -24,7 +24,9 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: # environment, packages, jars, compiled kernels; run by the others
-	@if [ -z "$(PYTHON)" ]; then echo "setup: Python 3.11 must be on PATH, but no Python is; install Python 3.11." >&2; exit 2; fi
+	@if ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
+		found=`"$(PYTHON)" --version 2>&1 | head -n 1`; \
+		echo "setup: Python 3.11 must be on PATH, but '$(PYTHON)' says '$$found'; install Python 3.11, or name it: make start PYTHON=/path/to/python3.11." >&2; exit 2; fi
 	@"$(PYTHON)" sigmaflow/bootstrap.py
 
 ready:

@@ -108,10 +108,9 @@ def dashboard(seconds: Annotated[float, typer.Option(help="End after this many s
 @app.command()
 def metrics() -> None:
     """Print the chain's own metrics as they stand."""
-    from sigmaflow import probes
-    from sigmaflow.settings import load
+    from sigmaflow import metrics_view
 
-    typer.echo(probes.own_metrics(load()), nl=False)
+    metrics_view.run()
 
 
 @app.command()

@@ -197,8 +197,9 @@ def status() -> None:
     for label, (probe, names) in probes.servers(s).items():
         size = sum(_memory(states[name]["pid"]) for name in names)
         total += size
-        table.add_row(label, "[green]yes[/]" if probes.answers(probe, s) else "[red]no[/]",
-                      ", ".join(f"{name} {states[name]['statename'].lower()}" for name in names), f"{size / 2**20:.0f} MB")
+        running = ", ".join(f"{name} {states[name]['statename'].lower()}" for name in names)
+        answers = "[green]yes[/]" if probes.answers(probe, s) else "[red]no[/]"
+        table.add_row(label, answers, running, f"{size / 2**20:.0f} MB")
     for name in ("simulate", "results"):
         size = _memory(states[name]["pid"])
         total += size

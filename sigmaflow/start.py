@@ -27,7 +27,7 @@ def run(show: bool = True, market: bool = True) -> None:
         else "Starting the local stack.")
     stack.up(s)
     _topics(s)
-    job_id, resumed = chain(s)
+    _, resumed = chain(s)
     for name in EDGES:
         if market or name != "simulate":
             _edge(s, name)
