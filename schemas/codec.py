@@ -351,7 +351,9 @@ class Decoder:
         _decode(pool, offsets, null, *self._code, ints, floats, starts, lengths, arrays, verdict)
         columns: Columns = dict(zip(self._ints, ints, strict=True)) | dict(zip(self._floats, floats, strict=True))
         columns |= {name: Text(pool, starts[i], lengths[i]) for i, name in enumerate(self._texts)}
-        columns |= {name: arrays[i] for i, name in enumerate(self._arrays)}
+        for i, name in enumerate(self._arrays):
+            most = int(ints[self._ints.index(f"{name.split('.')[0]}.count")].max(initial=0))
+            columns[name] = np.ascontiguousarray(arrays[i, :, :most])
         return Batch(columns, verdict)
 
 

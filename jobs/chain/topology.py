@@ -83,15 +83,20 @@ class Topology:
         """Send every operator's messages to Kafka and build the job."""
         statements = self.tables.create_statement_set()
         for sink, title, guarantee in ((HOT, "hot topics", "at-least-once"), (LEDGER, "ledger topics", "exactly-once")):
-            held = [topic for topic in topics if (topic in EXACTLY_ONCE) == (sink == LEDGER)]
+            held = [self.options.topic(topic) for topic in topics if (topic in EXACTLY_ONCE) == (sink == LEDGER)]
             if held:
-                self._sink(title, held, guarantee)
-                views = " UNION ALL ".join(f"SELECT * FROM `{view}` WHERE sink = {sink}" for view in self._outputs)
-                topic = f"'{self.options.namespace}.' || o.topic" if self.options.namespace else "o.topic"
+                # The connector takes the topic from a column only where there are several to choose from.
+                column = "topic, " if len(held) > 1 else ""
+                self._sink(title, held, guarantee, "topic STRING METADATA, " if column else "")
                 statements.add_insert_sql(f"""
-                    INSERT INTO `{title}` SELECT {topic}, o.keys[u.place], u.v
-                    FROM ({views}) AS o CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, place)""")
+                    INSERT INTO `{title}` SELECT {column}o.keys[u.place], u.v FROM ({self._messages(sink)}) AS o
+                    CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, place)""")
         statements.attach_as_datastream()
+
+    def _messages(self, sink: int) -> str:
+        prefix = f"'{self.options.namespace}.' || topic" if self.options.namespace else "topic"
+        return " UNION ALL ".join(f"SELECT {prefix} AS topic, keys, vals FROM `{view}` WHERE sink = {sink}"
+                                  for view in self._outputs)
 
     def _batches(self, table: Table) -> DataStream:
         return self.tables.to_data_stream(table)
@@ -105,14 +110,13 @@ class Topology:
         self._outputs.append(title)
         return title
 
-    def _sink(self, title: str, topics: Sequence[str], guarantee: str) -> None:
+    def _sink(self, title: str, topics: Sequence[str], guarantee: str, column: str) -> None:
         o = self.options
-        names = ";".join(o.topic(topic) for topic in topics)
-        exactly = """, 'sink.transactional-id-prefix' = '{}', 'sink.transaction-naming-strategy' = 'POOLING',
-            'properties.transaction.timeout.ms' = '600000'""".format(o.topic(self.name))
+        exactly = f""", 'sink.transactional-id-prefix' = '{o.topic(self.name)}',
+            'sink.transaction-naming-strategy' = 'POOLING', 'properties.transaction.timeout.ms' = '600000'"""
         self.tables.execute_sql(f"""
-            CREATE TEMPORARY TABLE `{title}` (topic STRING METADATA, k BYTES, v BYTES) WITH (
-                'connector' = 'kafka', 'topic' = '{names}', 'key.format' = 'raw', 'key.fields' = 'k',
+            CREATE TEMPORARY TABLE `{title}` ({column}k BYTES, v BYTES) WITH (
+                'connector' = 'kafka', 'topic' = '{";".join(topics)}', 'key.format' = 'raw', 'key.fields' = 'k',
                 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
                 'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.compression.type' = 'lz4',
                 'properties.linger.ms' = '1', 'properties.batch.size' = '262144', 'properties.acks' = 'all',

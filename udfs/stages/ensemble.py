@@ -86,7 +86,12 @@ def _blend(symbols, slot, scores, mus, sigmas, mid, regime, history, fixed, warm
 
 def step(state: StageState, columns: Columns, fixed: np.ndarray, warm_up: int, memory: int) -> Columns:
     """Add the columns of `opportunities.v1` to those of signals."""
-    rows, count = columns["signals.mu"].shape
+    count = state.symbols["error"].shape[2]
+    if (columns["signals.count"] != count).any():
+        found = int(columns["signals.count"][np.argmax(columns["signals.count"] != count)])
+        raise ValueError(f"ensemble: the profile has {count} alphas, a message of signals.v1 has {found}; "
+                         "run alphas and ensemble under the same profile")
+    rows = len(columns["slot"])
     out, weights, top = np.empty((len(OUT), rows)), np.empty((rows, count)), np.empty(rows, np.int64)
     _blend(state.symbols, columns["slot"], columns["signals.score"], columns["signals.mu"], columns["signals.sigma"],
            columns["mid"], columns["regime"], columns["history"], fixed, warm_up, memory, out, weights, top)
