@@ -96,10 +96,17 @@ def up(settings: Settings | None = None) -> bool:
 
 def _revive(settings: Settings) -> None:
     """Start again what supervisord gave up or a user stopped."""
-    for names in (part[1] for part in probes.servers(settings).values()):
+    states = supervise.states(settings)
+    for _, names in servers(settings).values():
         for name in names:
-            if supervise.states(settings)[name]["statename"] in ("STOPPED", "EXITED", "FATAL"):
+            if states[name]["statename"] in ("STOPPED", "EXITED", "FATAL"):
                 supervise.start_program(settings, name)
+
+
+def servers(settings: Settings) -> dict[str, tuple[Callable[[Settings], bool], list[str]]]:
+    """Servers of the running stack: what was installed since it started is not among them."""
+    known = supervise.states(settings)
+    return {label: part for label, part in probes.servers(settings).items() if set(part[1]) <= set(known)}
 
 
 def _wait(settings: Settings) -> None:
@@ -116,7 +123,7 @@ def _wait(settings: Settings) -> None:
                 failed.append(error)
                 progress.update(task, note="failed")
 
-        for label, (probe, names) in probes.servers(settings).items():
+        for label, (probe, names) in servers(settings).items():
             threads.append(threading.Thread(target=watch, args=(label, probe, names)))
             threads[-1].start()
         for thread in threads:
@@ -194,7 +201,7 @@ def status() -> None:
     states = supervise.states(s)
     table = Table("server", "answers", "processes", "memory", box=None, header_style="bold")
     total = 0
-    for label, (probe, names) in probes.servers(s).items():
+    for label, (probe, names) in servers(s).items():
         size = sum(_memory(states[name]["pid"]) for name in names)
         total += size
         running = ", ".join(f"{name} {states[name]['statename'].lower()}" for name in names)
