@@ -1,0 +1,113 @@
+"""The chain's promises, on its own workers without Flink: reference sums, one job or six, any cut, any restart."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import schemas
+from jobs.chain import plans
+from jobs.chain.inprocess import Chain, Log, contracts
+from jobs.chain.options import TAPS
+from jobs.chain.shard import TICKS
+from schemas.codec import Decoder, Encoder, Text
+from tests import reference_strategy
+from udfs import profiles
+
+SHARDS = 3
+RESULTS = ("intents.v1", "fills.v1", "equity.v1", "decisions.v1")
+
+
+def log(columns: dict[str, Any], shards: int = SHARDS) -> Log:
+    """Ticks as messages, each symbol in one shard."""
+    rows = len(columns["ts"])
+    names = [b"SYM%d" % s for s in range(int(columns["symbol"].max()) + 1)]
+    seq = np.zeros(rows, np.int64)
+    for s in range(len(names)):
+        at = np.flatnonzero(columns["symbol"] == s)
+        seq[at] = np.arange(1, len(at) + 1)
+    zeros = np.zeros(rows, np.int64)
+    made = {"venue": Text.table([b"REF"]).take(zeros), "symbol": Text.table(names).take(columns["symbol"]), "seq": seq,
+            "ts_event": columns["ts"], "ts_recv": columns["ts"], "last_price": np.full(rows, np.nan),
+            "last_size": np.full(rows, np.nan), "last_side": zeros, "flags": zeros}
+    made |= {name: columns[name].astype(float) for name in ("bid", "ask", "bid_size", "ask_size")}
+    messages = Encoder(schemas.load("tick"), contracts().id(TICKS)).encode(made, rows)
+    return [[messages[i] for i in np.flatnonzero(columns["symbol"] % shards == shard)] for shard in range(shards)]
+
+
+def read(topics: dict[str, Log], topic: str) -> dict[str, Any]:
+    """One topic's partitions, one behind the other, as columns."""
+    schema = schemas.load(schemas.topics()[topic].schema)
+    messages = [m for part in topics.get(topic, []) for m in part]
+    return Decoder(schema, {contracts().id(topic): schema}).decode(messages).columns
+
+
+@pytest.fixture(scope="module")
+def columns() -> dict[str, Any]:
+    return reference_strategy.ticks(8_000)
+
+
+@pytest.fixture(scope="module")
+def ticks(columns: dict[str, Any]) -> Log:
+    return log(columns)
+
+
+@pytest.fixture(scope="module")
+def one(ticks: Log) -> dict[str, Log]:
+    return Chain(profiles.REFERENCE, SHARDS, taps=TAPS).run(["pipeline"], ticks)
+
+
+def test_reference_sums_equal_a_plain_program(columns: dict[str, Any], one: dict[str, Log]) -> None:
+    wanted = reference_strategy.checksums(columns)
+    fills, equity, risk = (read(one, topic) for topic in ("fills.v1", "equity.v1", "risk.v1"))
+    assert wanted["fills"] > 20
+    assert len(fills["quantity"]) == wanted["fills"]
+    assert fills["quantity"].sum() == wanted["volume"]
+    assert equity["symbol_pnl"].sum() == wanted["eq"]
+    assert equity["spread"].sum() == wanted["spr"]
+    assert sum({equity["symbol"].at(i): p for i, p in enumerate(equity["symbol_pnl"])}.values()) == wanted["pnl"]
+    assert risk["score"].sum() == pytest.approx(wanted["sig"], abs=1e-6)
+    assert risk["cvar_975"][risk["warm"] > 0].sum() == pytest.approx(wanted["cv"], rel=1e-9)
+
+
+@pytest.mark.parametrize("profile", profiles.names())
+@pytest.mark.parametrize(("largest", "seed"), [(7, 1), (200, 2), (3_000, 3)])
+def test_six_jobs_write_the_bytes_of_one(profile: str, largest: int, seed: int, ticks: Log) -> None:
+    p = profiles.get(profile)
+    whole = Chain(p, SHARDS, taps=TAPS).run(["pipeline"], ticks)
+    six = Chain(p, SHARDS, largest, seed).run(plans.JOBS, ticks)
+    for topic in (*TAPS, *RESULTS):
+        assert six[topic] == whole[topic], topic
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_cuts_and_restarts_change_no_byte(seed: int, ticks: Log, one: dict[str, Log]) -> None:
+    again = Chain(profiles.REFERENCE, SHARDS, 50, seed, restart=0.05, taps=TAPS).run(["pipeline"], ticks)
+    assert again == one
+
+
+def test_six_jobs_restarted_at_random(ticks: Log, one: dict[str, Log]) -> None:
+    six = Chain(profiles.REFERENCE, SHARDS, 50, 4, restart=0.05).run(plans.JOBS, ticks)
+    for topic in (*TAPS, *RESULTS):
+        assert six[topic] == one[topic], topic
+
+
+def test_every_offset_is_accepted_duplicate_or_rejected(ticks: Log) -> None:
+    dirty = [[m for message in part for m in ((message, message) if n % 5 == 0 else (message,))] + [b"\0broken"]
+             for n, part in enumerate(ticks)]
+    topics = Chain(profiles.REFERENCE, SHARDS, 100, taps=("features.v1",)).run(["pipeline"], dirty)
+    accepted, dead = sum(map(len, topics["features.v1"])), len(topics["market.ticks.v1.dlq"][0])
+    assert accepted + dead == sum(map(len, dirty))
+    assert accepted == sum(map(len, ticks))
+
+
+def test_ledger_adds_up_at_every_row(ticks: Log) -> None:
+    topics = Chain(profiles.DEFAULT, SHARDS, 100).run(["pipeline"], ticks)
+    equity, fills = read(topics, "equity.v1"), read(topics, "fills.v1")
+    assert len(fills["quantity"]) > 5
+    np.testing.assert_allclose(equity["cash"] + equity["net"], equity["equity"], rtol=0, atol=1e-6)
+    sign = np.where(fills["side"] == 0, 1.0, -1.0)
+    cash = 1_000_000 - np.cumsum(sign * fills["quantity"] * fills["price"] + fills["fee"])
+    np.testing.assert_allclose(fills["cash"], cash, rtol=0, atol=1e-6)
+    assert (np.diff(equity["account_seq"]) > 0).all()
