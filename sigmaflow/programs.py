@@ -320,6 +320,9 @@ def write_flink(settings: Settings) -> None:
     for file in (home / "conf").iterdir():
         if file.name not in ("config.yaml", "masters", "workers"):
             shutil.copyfile(file, conf / file.name)
+    # Each restarted exactly-once sink re-registers its metrics and warns about it at every checkpoint.
+    with (conf / "log4j-console.properties").open("a") as log4j:
+        log4j.write("\nlogger.metrics.name = org.apache.flink.metrics.MetricGroup\nlogger.metrics.level = ERROR\n")
     shipped = yaml.safe_load((home / "conf" / "config.yaml").read_text())
     text = Template((settings.root / "flink-conf" / "local" / "config.yaml").read_text()).substitute(
         f.model_dump(),
