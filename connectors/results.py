@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 import schemas
@@ -174,11 +174,34 @@ class Results:
         Raises UserError where the broker does not answer or a topic does not exist.
         """
         bootstrap = self._settings.kafka.bootstrap
-        self._consumer.assign([
-            TopicPartition(topic, number, OFFSET_STORED)
+        everything = [
+            TopicPartition(topic, number)
             for topic in self._topics.names()
             for number in range(broker.partitions(self._consumer, bootstrap, topic, STAGE))
+        ]
+        stored = self._stored(everything)
+        self._consumer.assign([
+            TopicPartition(at.topic, at.partition, at.offset if at.offset >= 0 else OFFSET_BEGINNING) for at in stored
         ])  # fmt: skip
+
+    def _stored(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Return the committed offsets, asked for until the broker knows.
+
+        A broker that has just started answers "not coordinator" for a while; the client gives up on that for good
+        when the offsets are left to it.
+        """
+        while True:
+            try:
+                found = self._consumer.committed(partitions, timeout=broker.TIMEOUT_S)
+                if not any(at.error for at in found):
+                    return list(found)
+                reason = next(at.error.str() for at in found if at.error)
+            except KafkaException as error:
+                reason = error.args[0].str()
+            self.totals.errors["kafka"] += 1
+            log.warning("Kafka: committed offsets not known yet: %s", reason)
+            if self.stop.wait(0.5):
+                return []
 
     def turn(self) -> None:
         """One round: read what is there, write what is due, publish."""
