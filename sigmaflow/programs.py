@@ -198,7 +198,9 @@ def _redis(settings: Settings) -> Program:
     server = str(own) if own.exists() else shutil.which("redis-server") or "redis-server"
     r = settings.redis
     command = [server, "--port", str(r.port), "--bind", r.host, "--dir", str(settings.data_dir / "redis"),
-               "--appendonly", "yes", "--save", "", "--daemonize", "no"]
+               "--appendonly", "yes", "--save", "", "--daemonize", "no",
+               # Its own process title would overwrite the environment that `stop` knows our processes by.
+               "--set-proc-title", "no"]
     return Program("redis", "Redis", command, base_environment(settings))
 
 

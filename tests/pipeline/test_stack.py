@@ -29,6 +29,12 @@ def test_every_server_answers_and_the_stack_is_small(stack: Settings) -> None:
     assert local.memory_bytes(stack) < 7 * 2**30
 
 
+def test_every_process_is_known_by_its_marker_so_that_stop_finds_it(stack: Settings) -> None:
+    """Also when the supervisor was killed: what only it knew would be left behind."""
+    supervised = {info["pid"] for info in supervise.states(stack).values() if info["pid"]}
+    assert supervised <= {process.pid for process in supervise.processes(stack)}
+
+
 def test_a_second_start_finds_it_running(stack: Settings) -> None:
     assert local.up(stack) is False
 
