@@ -14,7 +14,7 @@ import numpy as np
 from connectors.market import parquet
 from connectors.read_columns import read_columns
 from sigmaflow import submit
-from sigmaflow.runs import Run, send
+from sigmaflow.runs import Firsts, Run, send
 from sigmaflow.stack import console
 
 
@@ -60,21 +60,6 @@ def checksums(r: Run, rows: int) -> dict[str, Any]:
 def _last(c: Any) -> dict[bytes, float]:
     """Last profit of each symbol in a chunk."""
     return {c["symbol"].at(row): float(c["symbol_pnl"][row]) for row in range(len(c["symbol_pnl"]))}
-
-
-class Firsts:
-    """Which rows are no repeats: hot topics are at-least-once, the first of an id counts."""
-
-    def __init__(self) -> None:
-        self._seen = np.zeros(0, np.int64)
-
-    def of(self, ids: Any) -> Any:
-        """True for each id that was not there before."""
-        once = np.zeros(len(ids), bool)
-        once[np.unique(ids, return_index=True)[1]] = True
-        once &= ~np.isin(ids, self._seen)
-        self._seen = np.concatenate([self._seen, ids[once]])
-        return once
 
 
 def _slowest_checkpoint(r: Run) -> float:

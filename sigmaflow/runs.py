@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
+from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+import numpy as np
 
 import schemas
 from connectors import broker, topics
@@ -41,6 +44,7 @@ class Run:
         self._profile, self._parallelism, self._taps = profile, parallelism, taps
         self.jobs = SIX if jobs == "six" else ("pipeline",)
         self.job_ids: list[str] = []
+        self._groups: dict[str, Consumer] = {}
         self._admin = AdminClient(broker.client(self.settings.kafka.bootstrap))
 
     def __enter__(self) -> Run:
@@ -76,22 +80,25 @@ class Run:
         return ["--profile", self._profile, "--namespace", self.namespace, "--idle-ms", str(IDLE_MS), *taps]
 
     def settle(self) -> float:
-        """Wait until every job has read all of its input and its output stands still; seconds since the call to the
-        last change. Raises UserError where a job fails or nothing moves for two minutes."""
+        """Wait until every job has read all of its input and its output stands still and is committed.
+
+        Gives the seconds from the call to the last change. Raises UserError where a job fails or nothing moves for two
+        minutes.
+        """
         self.writer.flush()
         began = moved = time.monotonic()
-        inputs = sum(self._ends(TOPIC))
-        last: list[int] = []
+        last = self._ends()
+        inputs = sum(last[TOPIC])
         with _progress() as bar:
             task = bar.add_task("ticks through the chain", total=inputs, note="")
             while True:
-                now = [end for name in schemas.topics() for end in self._ends(name)]
-                lag = {job: self._lag(job) for job in self.jobs}
-                if now != last or not last:
+                now = self._ends()
+                lag = {job: self._lag(job, now) for job in self.jobs}
+                if now != last:
                     last, moved = now, time.monotonic()
                 bar.update(task, completed=inputs - max(lag.values()), note=self._note(lag))
                 still = time.monotonic() - moved
-                if not any(lag.values()) and still > 2 * IDLE_MS / 1000 + 2:
+                if not any(lag.values()) and still > 2 * IDLE_MS / 1000 and self._ends(committed=True) == now:
                     bar.update(task, completed=inputs)
                     return moved - began
                 self._check(still)
@@ -108,40 +115,55 @@ class Run:
                 raise UserError("run", "the chain must go on", f"job {job_id} is {state}: {found}",
                                 f"look at {self.settings.flink.rest_url} and {self.settings.log_dir}")
 
-    def _ends(self, name: str) -> list[int]:
-        return [end for _, end in self._bounds(self.topic(name), schemas.topics()[name].partitions)]
+    def _ends(self, committed: bool = False) -> dict[str, list[int]]:
+        """End of every partition by topic; with `committed` the end that readers of committed records see."""
+        asked = {TopicPartition(self.topic(t.name), p): OffsetSpec.latest()
+                 for t in schemas.topics().values() for p in range(t.partitions)}
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        found = self._admin.list_offsets(asked, isolation_level=level, request_timeout=20)
+        ends: dict[str, list[int]] = {t.name: [0] * t.partitions for t in schemas.topics().values()}
+        for at, future in found.items():
+            ends[at.topic.removeprefix(self.namespace + ".")][at.partition] = future.result().offset
+        return ends
 
-    def _bounds(self, topic: str, partitions: int) -> list[tuple[int, int]]:
-        return [self._client(None).get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in range(partitions)]
+    def ends(self) -> dict[str, int]:
+        """Messages that each topic of the run has had."""
+        return {name: sum(ends) for name, ends in self._ends().items()}
 
-    def _lag(self, job: str) -> int:
+    def _lag(self, job: str, ends: dict[str, list[int]]) -> int:
         """Input offsets that no completed checkpoint of the job covers."""
-        client, behind = self._client(job), 0
-        for name in READS[job]:
-            ends = self._ends(name)
-            held = client.committed([TopicPartition(self.topic(name), p) for p in range(len(ends))], timeout=10)
-            behind += sum(end - max(0, at.offset) for end, at in zip(ends, held, strict=True))
-        return behind
+        asked = [TopicPartition(self.topic(name), p) for name in READS[job] for p in range(len(ends[name]))]
+        held = self._client(job).committed(asked, timeout=20)
+        return sum(end - max(0, at.offset)
+                   for end, at in zip((e for name in READS[job] for e in ends[name]), held, strict=True))
 
-    def _client(self, job: str | None) -> Consumer:
-        group = f"{self.namespace}.{job or 'watch'}"
-        found = self._clients().get(group)
-        if found is None:
-            found = self._clients()[group] = Consumer(broker.client(self.settings.kafka.bootstrap) | {
-                "group.id": group, "enable.auto.commit": False})
-        return found
-
-    def _clients(self) -> dict[str, Consumer]:
-        if not hasattr(self, "_consumers"):
-            self._consumers: dict[str, Consumer] = {}
-        return self._consumers
+    def _client(self, job: str) -> Consumer:
+        if job not in self._groups:
+            self._groups[job] = Consumer(broker.client(self.settings.kafka.bootstrap) | {
+                "group.id": self.topic(job), "enable.auto.commit": False})
+        return self._groups[job]
 
     def _close(self) -> None:
         for job_id in self.job_ids:
             _quietly(lambda job_id=job_id: submit.cancel(job_id, self.settings))
-        for client in self._clients().values():
+        for client in self._groups.values():
             client.close()
         _quietly(lambda: [f.result() for f in self._admin.delete_topics([self.topic(t) for t in schemas.topics()]).values()])
+
+
+class Firsts:
+    """Which rows are no repeats: hot topics are at-least-once, the first of an id counts."""
+
+    def __init__(self) -> None:
+        self._seen = np.zeros(0, np.int64)
+
+    def of(self, ids: Any) -> Any:
+        """True for each id that was not there before."""
+        once = np.zeros(len(ids), bool)
+        once[np.unique(ids, return_index=True)[1]] = True
+        once &= ~np.isin(ids, self._seen)
+        self._seen = np.concatenate([self._seen, ids[once]])
+        return once
 
 
 def _quietly(action: Callable[[], object]) -> None:
