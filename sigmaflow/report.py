@@ -145,7 +145,7 @@ def _number(value: float) -> str:
 
 
 def _drawdown(record: Record) -> float:
-    return stats.max_drawdown(record.equity["equity"].to_numpy(), record.start)
+    return stats.max_drawdown(record.equity)
 
 
 def _column(record: Record, name: str) -> stats.Floats:
@@ -273,7 +273,7 @@ def _performance(record: Record) -> list[Stat]:
     return [
         Stat("Start equity", svg.money(record.start), "Equity at the first mark, less the profit it already shows"),
         Stat("Return", svg.percent(_share(record.profit, record.start)), "Profit over start equity, fees paid"),
-        Stat("Max drawdown", svg.percent(_drawdown(record)), "Deepest fall from a peak over that peak, at the marks"),
+        Stat("Max drawdown", svg.percent(_drawdown(record)), "Largest at the marks, from the highest equity before"),
         Stat("Sharpe per bar", _number(stats.sharpe(changes)),
              f"Mean over standard deviation of {len(changes):,} changes of equity; bar {bar}, not annualised"),
         Stat("CVaR 97.5 % per bar", svg.money(worst),

@@ -110,15 +110,15 @@ def cvar(changes: Floats, level: float = 0.975) -> float:
     return -float(np.mean(np.partition(changes, tail - 1)[:tail])) + 0.0
 
 
-def max_drawdown(equity: Floats, start: float) -> float:
-    """Return the deepest fall from a peak as a fraction of that peak, the start included; NaN where none is positive.
+def max_drawdown(equity: pd.DataFrame) -> float:
+    """Return the ledger's largest drawdown at the marks; NaN for an account that starts from 0.
 
-    >>> max_drawdown(np.array([110.0, 99.0, 120.0]), 100.0)
-    0.1
+    The ledger's peak is over all ticks, so this is at least what the marks alone would show.
+
+    >>> max_drawdown(pd.DataFrame({"equity": [9.0, 8.0], "symbol_pnl": [0.0, -1.0], "drawdown": [0.0, 0.2]}))
+    0.2
     """
-    peaks = np.maximum.accumulate(np.maximum(equity, start))
-    falls = 1 - equity[peaks > 0] / peaks[peaks > 0]
-    return round(float(falls.max()), 15) if len(falls) else math.nan
+    return float(equity["drawdown"].max()) if start_equity(equity) > 0 else math.nan
 
 
 def notional(fills: pd.DataFrame) -> float:

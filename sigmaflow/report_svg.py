@@ -60,14 +60,15 @@ def whole(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Return a fraction as a percentage with two decimals, three where it is small.
+    """Return a fraction as a percentage with two decimals, or two significant digits where it is small.
 
-    >>> percent(0.1234), percent(-0.00042), percent(float("nan"))
-    ('12.34 %', '-0.042 %', 'n/a')
+    >>> percent(0.1234), percent(-0.00042), percent(0.0000021), percent(float("nan"))
+    ('12.34 %', '-0.042 %', '0.00021 %', 'n/a')
     """
     if not math.isfinite(value):
         return "n/a"
-    digits = 3 if 0 < abs(value) < 0.001 else 2
+    size = abs(100 * value)
+    digits = 2 if size >= 0.1 or size < 1e-9 else 1 - math.floor(math.log10(size))
     return f"{100 * value:,.{digits}f} %"
 
 
