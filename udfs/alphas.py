@@ -1,18 +1,17 @@
 """Micro-alphas: each one function from features to a score in [-1, 1], registered by its decorator.
 
 The parameters' names are the features it reads (columns of `features.v1`), so a function is its own declaration. It is
-compiled to a NumPy ufunc: the same scalar code for every row, so a score cannot depend on where a batch was cut, and the
-same object serves as a Pandas UDF. How a score becomes mu and sigma is learned online by the alphas stage.
+compiled to a NumPy ufunc: the same scalar code for every row, so a score cannot depend on where a batch was cut, and
+the same object serves as a Pandas UDF. How a score becomes mu and sigma is learned online by the alphas stage.
 """
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
+from udfs.formulas import vectorised
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,7 @@ REGISTRY: dict[str, Alpha] = {}
 
 def alpha(function: Callable[..., float]) -> Callable[..., Any]:
     """Register a scalar function as an alpha under its own name."""
-    inputs = tuple(inspect.signature(function).parameters)
-    signature = f"float64({', '.join(['float64'] * len(inputs))})"
-    score = numba.vectorize([signature], cache=True)(function)
+    inputs, score = vectorised(function)
     REGISTRY[function.__name__] = Alpha(function.__name__, inputs, score)
     return score
 

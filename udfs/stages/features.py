@@ -11,6 +11,8 @@ import math
 import numba
 import numpy as np
 
+from udfs.formulas import imbalance, micro_price, spread
+from udfs.formulas import mid as middle
 from udfs.profiles import Profile
 from udfs.stage import Columns, Stage, StageState
 
@@ -67,7 +69,7 @@ def _kernel(symbols, slot, ts, bids, asks, bid_sizes, ask_sizes, out, history, r
     for row in range(slot.shape[0]):
         s = symbols[slot[row]]
         bid, ask, bid_size, ask_size = bids[row], asks[row], bid_sizes[row], ask_sizes[row]
-        mid = (bid + ask) / 2
+        mid = middle(bid, ask)
         change = 0.0
         if s.ticks > 0:
             change = math.log(mid / s.mid)
@@ -124,10 +126,9 @@ def _kernel(symbols, slot, ts, bids, asks, bid_sizes, ask_sizes, out, history, r
             flow += s.flows[k]
             size += s.sizes[k]
 
-        depth = bid_size + ask_size
-        out[0, row], out[1, row], out[2, row] = mid, ask - bid, change
-        out[3, row] = (bid_size - ask_size) / depth
-        out[4, row] = (bid * ask_size + ask * bid_size) / depth
+        out[0, row], out[1, row], out[2, row] = mid, spread(bid, ask), change
+        out[3, row] = imbalance(bid_size, ask_size)
+        out[4, row] = micro_price(bid, ask, bid_size, ask_size)
         out[5, row], out[6, row], out[7, row] = volatility, fast, slow
         out[8, row] = (mid - mean) / deviation if deviation > 0 else 0.0
         out[9, row] = max(-1.0, min(1.0, flow / size)) if size > 0 else 0.0

@@ -1,0 +1,17 @@
+"""Every stateless function by name, without pyflink: the formulas of a quote and the alphas."""
+from __future__ import annotations
+
+from udfs.alphas import REGISTRY
+from udfs.formulas import FORMULAS, Formula
+
+FUNCTIONS: dict[str, Formula] = FORMULAS | {
+    alpha.name: Formula(alpha.name, alpha.inputs, alpha.score) for alpha in REGISTRY.values()}
+
+
+def create_statement(name: str) -> str:
+    """Statement that makes a function known to the SQL client.
+
+    >>> create_statement("mid")
+    "CREATE TEMPORARY FUNCTION IF NOT EXISTS mid AS 'udfs.pandas_udfs.mid' LANGUAGE PYTHON"
+    """
+    return f"CREATE TEMPORARY FUNCTION IF NOT EXISTS {name} AS 'udfs.pandas_udfs.{name}' LANGUAGE PYTHON"
