@@ -1,0 +1,61 @@
+"""What Flink plans for SQL over the functions and the derived tables. Starts a JVM, no server."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+import schemas
+from schemas.ddl import create_table
+from sigmaflow.programs import java_home
+from sigmaflow.settings import load
+from udfs.functions import FUNCTIONS
+
+
+@pytest.fixture(scope="module")
+def tables() -> Iterator[object]:
+    os.environ["JAVA_HOME"] = str(java_home(load()))
+    from pyflink.table import EnvironmentSettings, TableEnvironment
+
+    from udfs.pandas_udfs import register
+
+    made = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    register(made)
+    made.execute_sql("""CREATE TEMPORARY TABLE features (bid DOUBLE, ask DOUBLE, bid_size DOUBLE, ask_size DOUBLE,
+        mid DOUBLE, spread DOUBLE, imbalance DOUBLE, micro_price DOUBLE, volatility DOUBLE, mean_fast DOUBLE,
+        mean_slow DOUBLE, zscore DOUBLE, order_flow DOUBLE) WITH ('connector' = 'datagen')""")
+    yield made
+
+
+def python_nodes(plan: str) -> int:
+    """Python operators of the optimised plan."""
+    return plan.split("== Optimized Execution Plan ==")[1].count("PythonCalc")
+
+
+def test_every_function_in_one_query_is_one_python_node(tables: object) -> None:
+    calls = ", ".join(f"{f.name}({', '.join(f.inputs)})" for f in FUNCTIONS.values())
+    plan = tables.explain_sql(f"SELECT {calls} FROM features")  # type: ignore[attr-defined]
+    assert python_nodes(plan) == 1
+    assert "PythonGroup" not in plan and "PythonOver" not in plan
+
+
+def test_nested_functions_merge_into_one_node(tables: object) -> None:
+    plan = tables.explain_sql(  # type: ignore[attr-defined]
+        "SELECT micro_price_drift(micro_price(bid, ask, bid_size, ask_size), mid(bid, ask), spread(bid, ask)) "
+        "FROM features")
+    assert python_nodes(plan) == 1
+
+
+def test_filter_stays_in_the_jvm(tables: object) -> None:
+    plan = tables.explain_sql("SELECT mid(bid, ask) FROM features WHERE bid_size > 0")  # type: ignore[attr-defined]
+    assert python_nodes(plan) == 1
+    assert "where=[(bid_size > 0" in plan or "where=[>(bid_size, 0" in plan, plan
+
+
+@pytest.mark.parametrize("name", schemas.topics())
+def test_flink_takes_the_derived_table(tables: object, name: str) -> None:
+    tables.execute_sql(create_table(schemas.topics()[name], "127.0.0.1:1", "http://127.0.0.1:1"))  # type: ignore[attr-defined]
+    fields = [field["name"] for field in schemas.load(schemas.topics()[name].schema)["fields"]]
+    found = tables.from_path(f"`{name}`").get_schema().get_field_names()  # type: ignore[attr-defined]
+    assert found == [*fields, "kafka_key", "kafka_partition", "kafka_offset"]
