@@ -28,8 +28,8 @@ from sigmaflow.settings import Settings, load
 SIX = ("features", "alphas", "ensemble", "risk", "sizing", "fills")
 READS = {"pipeline": (TOPIC,), "features": (TOPIC,), "alphas": ("features.v1",), "ensemble": ("signals.v1",),
          "risk": ("opportunities.v1",), "sizing": ("risk.v1",), "fills": (TOPIC, "intents.v1", "progress.v1")}
-IDLE_MS = 3_000
-"""Silence after which a shard is not waited for: longer than a slow machine stalls in the middle of a run."""
+STILL_S = 2.0
+"""Seconds without a change, and checkpoints of every job in them, after which a run has ended."""
 STALLED_S = 120.0
 """Without any progress for this long a run is given up."""
 
@@ -77,7 +77,7 @@ class Run:
 
     def _arguments(self, job: str) -> list[str]:
         taps = ["--taps", self._taps] if self._taps and job == "pipeline" else []
-        return ["--profile", self._profile, "--namespace", self.namespace, "--idle-ms", str(IDLE_MS), *taps]
+        return ["--profile", self._profile, "--namespace", self.namespace, *taps]
 
     def settle(self) -> float:
         """Wait until every job has read all of its input and its output stands still and is committed.
@@ -86,8 +86,8 @@ class Run:
         minutes.
         """
         self.writer.flush()
-        began = moved = time.monotonic()
-        last = self._ends()
+        began = changed = quiet = time.monotonic()
+        last, done = self._ends(), self._checkpoints()
         inputs = sum(last[TOPIC])
         with _progress() as bar:
             task = bar.add_task("ticks through the chain", total=inputs, note="")
@@ -95,14 +95,23 @@ class Run:
                 now = self._ends()
                 lag = {job: self._lag(job, now) for job in self.jobs}
                 if now != last:
-                    last, moved = now, time.monotonic()
+                    last, changed = now, time.monotonic()
+                if changed > quiet or any(lag.values()):
+                    quiet, done = time.monotonic(), []
+                done = done or self._checkpoints()
                 bar.update(task, completed=inputs - max(lag.values()), note=self._note(lag))
-                still = time.monotonic() - moved
-                if not any(lag.values()) and still > 2 * IDLE_MS / 1000 and self._ends(committed=True) == now:
+                if time.monotonic() - quiet > STILL_S and self._passed(done) and self._ends(committed=True) == now:
                     bar.update(task, completed=inputs)
-                    return moved - began
-                self._check(still)
+                    return changed - began
+                self._check(time.monotonic() - changed)
                 time.sleep(0.25)
+
+    def _checkpoints(self) -> list[int]:
+        return [submit.checkpoints(job_id, self.settings) for job_id in self.job_ids]
+
+    def _passed(self, before: list[int]) -> bool:
+        """Whether two checkpoints have gone through every job since: none of its operators can have been stuck."""
+        return all(now >= then + 2 for now, then in zip(self._checkpoints(), before, strict=True))
 
     def _note(self, lag: dict[str, int]) -> str:
         return ", ".join(f"{job} {count:,} behind" for job, count in lag.items() if count)

@@ -2,9 +2,10 @@
 
 Within a shard (a partition of the ticks topic) `ts_order` never falls. The total order is (ts_order, shard, place in the
 shard). A tick may leave as soon as no shard can still send an earlier one, that is when every shard's latest tick lies
-behind it. The order is therefore a function of the shards' contents alone and not of how they arrive. A shard that has
-been silent for long is left out by the caller's word (`silent`); should it then send an earlier tick after all, that tick
-takes the next place.
+behind it. The order is therefore a function of the shards' contents alone and not of how they arrive. A shard whose log
+has nothing more is left out by the caller's word (`silent`); should it then send an earlier tick after all, that tick takes
+the next place. How many ticks of each shard have left (`counts`) says exactly where a release was cut, so that another job
+can release the same ticks in the same order (`release_until`), even then.
 
 A row travels as one column of two matrices, `ints` and `floats`, with the fields named below; `slot` numbers the symbols
 of the account.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from udfs.stage import Columns, Store
 
-INTS = ("slot", "seq", "tick_id", "ts_event", "ts_order", "flags", "history", "regime", "top_alpha", "horizon", "warm")
+INTS = ("slot", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order", "flags", "history", "regime", "top_alpha", "horizon", "warm")
 FLOATS = ("bid", "ask", "bid_size", "ask_size", "mid", "spread", "volatility", "score", "mu", "sigma", "cvar_975")
 SLOT, TS = INTS.index("slot"), INTS.index("ts_order")
 META = "order"
@@ -85,67 +86,64 @@ class Merge:
     store: Store
     seq: int = 0
     """Ticks released so far: the account sequence number of the last one."""
-    bound: tuple[int, int] = (0, 0)
-    """Place (ts_order, shard) up to which all has been released."""
+    counts: list[int] = field(default_factory=list)
+    """The same by shard."""
+    offsets: list[int] = field(default_factory=list)
+    """Offset of the last tick that each shard has seen, -1 before the first."""
     _number: int = 0
-    _frontier: dict[int, int] = field(default_factory=dict)
-    _waiting: dict[int, deque[_Chunk]] = field(default_factory=dict)
+    _frontier: list[int] = field(default_factory=list)
+    _waiting: list[deque[_Chunk]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.counts, self.offsets, self._frontier = [0] * self.shards, [-1] * self.shards, [-1] * self.shards
+        self._waiting = [deque() for _ in range(self.shards)]
         packed = self.store.get(META)
         if packed is None:
             return
-        self.seq, self._number, self._frontier, waiting = pickle.loads(packed)
-        for shard, chunks in waiting.items():
-            held = [_Chunk(pickle.loads(self.store.get(f"chunk:{n}") or b""), start, n) for n, start in chunks]
-            self._waiting[shard] = deque(held)
+        self.seq, self.counts, self.offsets, self._frontier, self._number, waiting = pickle.loads(packed)
+        for chunks, held in zip(self._waiting, waiting, strict=True):
+            chunks.extend(_Chunk(pickle.loads(self.store.get(f"chunk:{n}") or b""), start, n) for n, start in held)
 
-    def add(self, shard: int, new: Rows) -> None:
-        """Take the next rows of a shard."""
+    def add(self, shard: int, new: Rows, offset: int) -> None:
+        """Take the next rows of a shard, which has seen its log up to `offset`."""
+        self.offsets[shard] = max(self.offsets[shard], offset)
         if len(new):
-            self._waiting.setdefault(shard, deque()).append(_Chunk(new))
-            self._frontier[shard] = max(self._frontier.get(shard, 0), int(new.ints[TS, -1]))
+            self._waiting[shard].append(_Chunk(new))
+            self._frontier[shard] = max(self._frontier[shard], int(new.ints[TS, -1]))
 
     @property
     def pending(self) -> int:
         """Rows that wait."""
-        return sum(len(c.rows) - c.start for chunks in self._waiting.values() for c in chunks)
+        return sum(map(self._held, range(self.shards)))
+
+    def _held(self, shard: int) -> int:
+        return sum(len(chunk.rows) - chunk.start for chunk in self._waiting[shard])
 
     def release(self, silent: Collection[int] = ()) -> Rows:
         """All rows that may leave, in order. `silent` shards are not waited for."""
-        active = [s for s in range(self.shards) if s not in silent]
-        latest = {s: self._frontier.get(s, -1) for s in (active or self._frontier)}
-        if not latest:
-            return join([])
-        bound = min((ts, s) for s, ts in latest.items()) if active else max((ts, s) for s, ts in latest.items())
-        return self._merge(*bound)
+        active = [(ts, shard) for shard, ts in enumerate(self._frontier) if shard not in silent]
+        ts, shard = min(active) if active else max((ts, shard) for shard, ts in enumerate(self._frontier))
+        return self._take([self._before(s, ts, "right" if s <= shard else "left") for s in range(self.shards)])
 
-    def release_until(self, ts: int, shard: int, seq: int) -> Rows | None:
-        """The rows up to place (ts, shard) when they are `seq` in all with those before, else None."""
-        if self.seq + self._count(ts, shard) < seq:
+    def release_until(self, counts: Sequence[int]) -> Rows | None:
+        """The rows that make up these counts by shard with those before; None while some have not come."""
+        take = [max(0, wanted - had) for wanted, had in zip(counts, self.counts, strict=True)]
+        if any(count > self._held(shard) for shard, count in enumerate(take)):
             return None
-        return self._merge(ts, shard)
+        return self._take(take)
 
-    def _end(self, chunk: _Chunk, shard: int, ts: int, bound: int) -> int:
-        side: Any = "right" if shard <= bound else "left"
-        return max(chunk.start, int(np.searchsorted(chunk.rows.ints[TS], ts, side)))
+    def _before(self, shard: int, ts: int, side: Any) -> int:
+        """How many waiting rows of a shard lie before (or, with side right, at) an order time."""
+        count = 0
+        for chunk in self._waiting[shard]:
+            end = int(np.searchsorted(chunk.rows.ints[TS], ts, side))
+            count += max(0, end - chunk.start)
+            if end < len(chunk.rows):
+                break
+        return count
 
-    def _count(self, ts: int, bound: int) -> int:
-        return sum(self._end(c, s, ts, bound) - c.start for s, chunks in self._waiting.items() for c in chunks)
-
-    def _merge(self, ts: int, bound: int) -> Rows:
-        self.bound = ts, bound
-        parts: list[Rows] = []
-        for shard in sorted(self._waiting):
-            chunks = self._waiting[shard]
-            while chunks:
-                chunk, end = chunks[0], self._end(chunks[0], shard, ts, bound)
-                if end > chunk.start:
-                    parts.append(chunk.rows.cut(chunk.start, end))
-                    chunk.start = end
-                if end < len(chunk.rows):
-                    break
-                self._drop(chunks.popleft())
+    def _take(self, take: list[int]) -> Rows:
+        parts = [part for shard, count in enumerate(take) for part in self._pop(shard, count)]
         merged = join(parts)
         if len(parts) > 1:
             order = np.argsort(merged.ints[TS], kind="stable")
@@ -153,20 +151,30 @@ class Merge:
         self.seq += len(merged)
         return merged
 
+    def _pop(self, shard: int, count: int) -> Iterator[Rows]:
+        chunks = self._waiting[shard]
+        self.counts[shard] += count
+        while count:
+            chunk = chunks[0]
+            end = min(len(chunk.rows), chunk.start + count)
+            count -= end - chunk.start
+            yield chunk.rows.cut(chunk.start, end)
+            chunk.start = end
+            if end == len(chunk.rows):
+                self._drop(chunks.popleft())
+
     def _drop(self, chunk: _Chunk) -> None:
         if chunk.number:
             self.store.remove(f"chunk:{chunk.number}")
 
     def save(self) -> None:
-        """Write what waits to the store: each chunk once, and the frontier."""
-        for chunks in self._waiting.values():
-            for chunk in chunks:
-                if not chunk.number:
-                    self._number += 1
-                    chunk.number = self._number
-                    kept = Rows(np.ascontiguousarray(chunk.rows.ints[:, chunk.start:]),
-                                np.ascontiguousarray(chunk.rows.floats[:, chunk.start:]))
-                    chunk.rows, chunk.start = kept, 0
-                    self.store.put(f"chunk:{chunk.number}", pickle.dumps(kept))
-        waiting = {s: [(c.number, c.start) for c in chunks] for s, chunks in self._waiting.items() if chunks}
-        self.store.put(META, pickle.dumps((self.seq, self._number, self._frontier, waiting)))
+        """Write what waits to the store: each chunk once, and how far each shard is."""
+        for chunk in (chunk for chunks in self._waiting for chunk in chunks if not chunk.number):
+            self._number += 1
+            chunk.number = self._number
+            chunk.rows = Rows(np.ascontiguousarray(chunk.rows.ints[:, chunk.start:]),
+                              np.ascontiguousarray(chunk.rows.floats[:, chunk.start:]))
+            chunk.start = 0
+            self.store.put(f"chunk:{chunk.number}", pickle.dumps(chunk.rows))
+        waiting = [[(chunk.number, chunk.start) for chunk in chunks] for chunks in self._waiting]
+        self.store.put(META, pickle.dumps((self.seq, self.counts, self.offsets, self._frontier, self._number, waiting)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,19 @@ from udfs.symbols import mix
 
 INTENTS, PROGRESS, FILLS, EQUITY, DECISIONS = "intents.v1", "progress.v1", "fills.v1", "equity.v1", "decisions.v1"
 INBOX = "inbox"
-QUIET = 4
-"""Beats without a row after which a shard counts as silent."""
+QUIET, STALLED = 4, 1_200
+"""Beats without a row after which a shard's log is looked at, and after which it is not waited for whatever it holds.
 
-STATES = ("ACTIVE", "REDUCING", "HALTED")
+The second is one minute at the default beat: only a tick that was refused, at the end of a shard that is quiet since, in
+the sizing job, makes it come to that; there the log alone does not show that nothing more can follow.
+"""
+
+LogEnds = Callable[[], list[tuple[int, int]]]
+"""First and next offset of every partition of market.ticks.v1, as the broker says now; empty when it does not answer."""
+
+CAUSE = ("account_seq", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order")
+"""Columns that every message of an account carries of the tick that caused it."""
+
 SIDES = ("BUY", "SELL")
 
 
@@ -82,8 +92,8 @@ class Inbox:
                     self.last = seq
         else:
             c = self._progress.decode(batch.messages).columns
-            names = "account_seq", "intent_seq", "ts_order", "partition"
-            self.progress.extend(zip(*(c[name].tolist() for name in names), strict=True))
+            counts = c["released"].astype(np.int64).tolist()
+            self.progress.extend(zip(c["intent_seq"].tolist(), counts, strict=True))
 
     def save(self) -> None:
         """Write what is not yet used to the store."""
@@ -93,8 +103,8 @@ class Inbox:
 class AccountWorker:
     """Runs a plan for one account."""
 
-    def __init__(self, plan: AccountPlan, store: Store) -> None:
-        self._plan, self._profile = plan, plan.profile
+    def __init__(self, plan: AccountPlan, store: Store, log_ends: LogEnds) -> None:
+        self._plan, self._profile, self._log_ends = plan, plan.profile, log_ends
         self._state = KeyedState(plan.stages, store)
         self._merge = order.Merge(plan.shards, store)
         self._inbox = Inbox(plan, store) if plan.follow else None
@@ -110,10 +120,10 @@ class AccountWorker:
         """Take one micro-batch and give what it lets go."""
         if batch.source == ROWS:
             self._quiet[batch.shard] = 0
-            names, rows = pickle.loads(bytes(batch.messages[0] or b""))
-            slots = np.array([self._state.slot(name) for name in names])
+            names, rows, seen = pickle.loads(bytes(batch.messages[0] or b""))
+            slots = np.array([self._state.slot(name) for name in names], np.int64)
             rows.ints[order.SLOT] = slots[rows.ints[order.SLOT]]
-            self._merge.add(batch.shard, rows)
+            self._merge.add(batch.shard, rows, seen)
         elif self._inbox:
             self._inbox.take(batch)
         return self._advance()
@@ -124,37 +134,36 @@ class AccountWorker:
             self._quiet[shard] += 1
         return self._advance()
 
-    @property
-    def waiting(self) -> bool:
-        """Whether another beat could let something go."""
-        return not self._inbox and self._merge.pending > 0
-
     def _advance(self) -> list[Emission]:
-        out = self._follow() if self._inbox else self._lead()
+        out = self._follow(self._inbox) if self._inbox else self._lead()
         self._merge.save()
         return out
 
     def _lead(self) -> list[Emission]:
-        silent = [shard for shard, beats in self._quiet.items() if beats >= QUIET]
         first = self._merge.seq
-        rows = self._merge.release(silent)
+        rows = self._merge.release(self._silent() if self._merge.pending else ())
         if not len(rows):
             return []
         out = self._run(self._columns(rows, first))
         return out + ([self._progress()] if self._plan.progress else [])
 
-    def _follow(self) -> list[Emission]:
-        inbox, out = self._inbox, []
-        assert inbox is not None
+    def _silent(self) -> set[int]:
+        """Shards that can send nothing now: quiet for some beats, and with nothing in their log that is still to come."""
+        quiet = {shard for shard, beats in self._quiet.items() if beats >= QUIET}
+        ends = self._log_ends() if quiet else []
+        read = [max(first, seen + 1) >= end
+                for (first, end), seen in zip(ends, self._merge.offsets, strict=False)] or [False] * self._plan.shards
+        return {shard for shard in quiet if read[shard] or self._quiet[shard] >= STALLED}
+
+    def _follow(self, inbox: Inbox) -> list[Emission]:
+        out: list[Emission] = []
         while inbox.progress:
-            seq, intents, ts, shard = inbox.progress[0]
-            if seq > self._merge.seq:
-                if intents > inbox.last:
-                    break
-                first = self._merge.seq
-                rows = self._merge.release_until(ts, shard, seq)
-                if rows is None:
-                    break
+            intents, counts = inbox.progress[0]
+            first = self._merge.seq
+            rows = self._merge.release_until(counts) if intents <= inbox.last else None
+            if rows is None:
+                break
+            if len(rows):
                 out += self._run(self._decided(self._columns(rows, first)))
             inbox.progress.popleft()
         inbox.save()
@@ -205,7 +214,7 @@ class AccountWorker:
 
     def _cause(self, columns: Columns, row: int) -> dict[str, Any]:
         venue, symbol = self._state.names[columns["slot"][row]].split(b":", 1)
-        held = {name: int(columns[name][row]) for name in ("account_seq", "seq", "tick_id", "ts_event", "ts_order")}
+        held = {name: int(columns[name][row]) for name in CAUSE}
         return {"account": self._profile.fills.account, "venue": venue.decode(), "symbol": symbol.decode()} | held
 
     def _alpha(self, index: int) -> str:
@@ -250,17 +259,15 @@ class AccountWorker:
         rows, count = marks["row"], len(marks)
         if not count:
             return []
-        names = ("account_seq", "seq", "tick_id", "ts_event", "ts_order", "mid", "spread")
-        held: Columns = {name: columns[name][rows] for name in names}
+        held: Columns = {name: columns[name][rows] for name in (*CAUSE, "mid", "spread")}
         held |= {name: marks[name] for name in fills.MARK.names or () if name != "row"}
         held["venue"], held["symbol"] = text_of(self._state.names, columns["slot"][rows])
         held["account"] = Text.table([self._account]).take(np.zeros(count, np.int64))
         return [emit(EQUITY, [self._account] * count, self._equity.encode(held, count))]
 
     def _progress(self) -> Emission:
-        ts, shard = self._merge.bound
         record = {"account": self._profile.fills.account, "account_seq": self._merge.seq,
-                  "intent_seq": int(self._state.states[0].shared[0]["intents"]), "ts_order": ts, "partition": shard}
+                  "intent_seq": int(self._state.states[0].shared[0]["intents"]), "released": self._merge.counts}
         return emit(PROGRESS, [self._account], [self._writers[PROGRESS].write(record)])
 
 

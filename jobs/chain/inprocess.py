@@ -76,16 +76,19 @@ class Chain:
 
     def _account(self, job: str, rows: list[MicroBatch]) -> None:
         plan, store = plans.account(job, self._profile, self._contracts, self._shards), Memory()
-        worker = AccountWorker(plan, store)
+        worker = AccountWorker(plan, store, self._log_ends)
         followed = [self._interleaved(topic, self._read(topic)) for topic in (INTENTS, PROGRESS)] if plan.follow else []
         for batch in self._mixed([iter(rows), *followed]):
             if self._again():
-                worker = AccountWorker(plan, store)
+                worker = AccountWorker(plan, store, self._log_ends)
             for e in worker.process(batch):
                 self._write(e, 0)
         for _ in range(QUIET):
             for e in worker.idle():
                 self._write(e, 0)
+
+    def _log_ends(self) -> list[tuple[int, int]]:
+        return [(0, len(part)) for part in self.topics[TICKS]]
 
     def _again(self) -> bool:
         return self._restart > 0 and self._random.random() < self._restart

@@ -42,7 +42,8 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     p.add_argument("--namespace", default="", help="prefix of all topics, to keep a run apart")
     p.add_argument("--taps", default="", help=f"intermediate topics that pipeline also writes: all, or of {','.join(TAPS)}")
     p.add_argument("--batch-ms", type=int, default=5, help="length of a micro-batch, milliseconds")
-    p.add_argument("--idle-ms", type=int, default=1000, help="silence after which a shard is not waited for")
+    p.add_argument("--idle-ms", type=int, default=200,
+                   help="silence after which a shard's log is looked at: is there more to wait for?")
     a = p.parse_args(argv)
     settings = load()
     return Options(_profile(a.profile), a.bootstrap or settings.kafka.bootstrap, a.registry or settings.registry.url,

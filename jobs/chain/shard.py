@@ -56,12 +56,16 @@ class ShardWorker:
         decoded = self._decoder.decode(batch.messages)
         columns, verdict = decoded.columns, decoded.verdict
         if self._plan.source == TICKS:
-            columns = self._admit(columns, verdict)
+            place = {"partition": np.full(len(verdict), self._shard), "offset": np.asarray(batch.offsets, np.int64)}
+            columns = self._admit(columns | place, verdict)
         else:
             columns = self._repeat(columns, verdict)
         out = self._dead_letters(batch, verdict) if self._dead and verdict.any() else []
         if len(columns["slot"]):
-            out += self._run(columns)
+            columns = self._state.run(columns)
+            out += self._messages(columns)
+        if self._plan.forward:
+            out.append(self._rows(columns, batch))
         return out
 
     def idle(self) -> list[Emission]:
@@ -89,21 +93,21 @@ class ShardWorker:
         key = hashes(columns["venue"], columns["symbol"])
         return columns | {"hash": key, "slot": self._slots.find(key, columns["venue"], columns["symbol"])}
 
-    def _run(self, columns: Columns) -> list[Emission]:
-        columns = self._state.run(columns)
+    def _messages(self, columns: Columns) -> list[Emission]:
+        self._state.save(np.unique(columns["slot"]).tolist())
+        if not self._encoders:
+            return []
+        keys = [self._state.names[slot] for slot in columns["slot"].tolist()]
+        return [emit(topic, keys, encoder.encode(columns, len(keys))) for topic, encoder in self._encoders.items()]
+
+    def _rows(self, columns: Columns, batch: MicroBatch) -> Emission:
+        """Rows for the account, and the offset of the last tick that this shard has seen, accepted or not."""
         touched, local = np.unique(columns["slot"], return_inverse=True)
-        self._state.save(touched.tolist())
-        names = self._state.names
-        out = []
-        if self._encoders:
-            keys = [names[slot] for slot in columns["slot"].tolist()]
-            rows = len(keys)
-            out = [emit(topic, keys, encoder.encode(columns, rows)) for topic, encoder in self._encoders.items()]
-        if self._plan.forward:
-            packed = order.rows(columns | {"slot": local})
-            payload = pickle.dumps(([names[slot] for slot in touched.tolist()], packed), protocol=5)
-            out.append(Emission(NEXT, shard=self._shard, payload=payload))
-        return out
+        names = [self._state.names[slot] for slot in touched.tolist()]
+        ticks = self._plan.source == TICKS
+        seen = batch.offsets[-1] if ticks else int(columns["offset"][-1]) if len(local) else -1
+        payload = pickle.dumps((names, order.rows(columns | {"slot": local}), seen), protocol=5)
+        return Emission(NEXT, shard=self._shard, payload=payload)
 
     def _dead_letters(self, batch: MicroBatch, verdict: np.ndarray) -> list[Emission]:
         assert self._dead is not None

@@ -14,13 +14,14 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment, Table
 
+from connectors.log_ends import LogEnds
 from jobs.chain import plans
 from jobs.chain.account import INTENTS, PROGRESS, QUIET, AccountPlan, AccountWorker
 from jobs.chain.contracts import Contracts, lookup
 from jobs.chain.messages import EXACTLY_ONCE, HOT, LEDGER, NEXT, ROWS
 from jobs.chain.microbatch import OUTPUT, MicroBatchOperator, spread_keys
 from jobs.chain.options import Options
-from jobs.chain.shard import DEAD, ShardPlan, ShardWorker
+from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
 from udfs.stage import Store
 
 @dataclass
@@ -70,7 +71,8 @@ class Topology:
         for view in views[1:]:
             whole = whole.union_all(view)
         keyed = self._batches(whole).key_by(lambda batch: 0, key_type=Types.INT())
-        operator = MicroBatchOperator(partial(_account_worker, plan), 0 if plan.follow else self.options.idle_ms // QUIET)
+        make = partial(_account_worker, plan, LogEnds(self.options.bootstrap, self.options.topic(TICKS)))
+        operator = MicroBatchOperator(make, 0 if plan.follow else max(1, self.options.idle_ms // QUIET))
         return self._operate(keyed, operator, f"order, {', '.join(s.name for s in plan.stages)}", parallelism=1)
 
     def next(self, view: str) -> Table:
@@ -132,8 +134,8 @@ def _shard_worker(plan: ShardPlan, key: int, store: Store) -> ShardWorker:
     return ShardWorker(plan, spread_keys(plan.shards).index(key), store)
 
 
-def _account_worker(plan: AccountPlan, key: int, store: Store) -> AccountWorker:
-    return AccountWorker(plan, store)
+def _account_worker(plan: AccountPlan, log_ends: LogEnds, key: int, store: Store) -> AccountWorker:
+    return AccountWorker(plan, store, log_ends)
 
 
 def start(job: str, options: Options) -> Topology:
