@@ -53,6 +53,9 @@ def check_python() -> None:
     if sys.version_info[:2] != (3, 11):
         raise Stop(f"Python 3.11 must run this, but {sys.executable} is {found}; "
                    "install Python 3.11, or name it: make start PYTHON=/path/to/python3.11.")
+    if not re.fullmatch(r"[\w./+@=-]+", str(ROOT)):
+        raise Stop(f"the project's path must be of letters, digits and . _ - + @ =, but it is '{ROOT}'; move it: "
+                   "start scripts of Java programs break at blanks.")
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401

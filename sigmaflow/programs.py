@@ -68,6 +68,8 @@ def base_environment(settings: Settings) -> dict[str, str]:
         "PYTHONPATH": f"{settings.root}:{site_packages(settings)}",
         "PYTHONUNBUFFERED": "1",
         "NUMBA_CACHE_DIR": str(settings.numba_dir),
+        # Emptied at every start: a killed JVM leaves its unpacked native libraries behind.
+        "TMPDIR": str(settings.data_dir / "tmp"),
         "SIGMAFLOW_DATA_DIR": str(settings.data_dir),
         "SIGMAFLOW_PORT_OFFSET": str(settings.port_offset),
         # glibc keeps an arena a thread otherwise: hundreds of MB in a JVM for nothing.
@@ -102,7 +104,11 @@ def programs(settings: Settings) -> list[Program]:
 
 
 def _java(settings: Settings, heap_mb: int, *options: str) -> list[str]:
-    return [f"{java_home(settings)}/bin/java", f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", *options]
+    return [*_any_java(settings, heap_mb), "-XX:+UseSerialGC", *options]
+
+
+def _any_java(settings: Settings, heap_mb: int) -> list[str]:
+    return [f"{java_home(settings)}/bin/java", f"-Xmx{heap_mb}m", f"-Djava.io.tmpdir={settings.data_dir}/tmp"]
 
 
 def _kafka(settings: Settings) -> Program:
@@ -110,8 +116,8 @@ def _kafka(settings: Settings) -> Program:
     class_path = ":".join(str(path) for path in jars.paths(settings, "kafka"))
     log4j = f"-Dlog4j2.configurationFile={home}/log4j2.properties"
     # The broker's pauses are part of every latency: G1, as Kafka's own scripts choose.
-    java = [f"{java_home(settings)}/bin/java", f"-Xmx{settings.kafka.heap_mb}m", "-XX:+UseG1GC",
-            "-XX:MaxGCPauseMillis=20", log4j, "-cp", class_path]
+    java = [*_any_java(settings, settings.kafka.heap_mb), "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", log4j,
+            "-cp", class_path]
     format_once = shlex.join([*java, "kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted",
                               "-t", _cluster_id(home), "-c", f"{home}/server.properties"])
     return Program(
@@ -225,7 +231,7 @@ def _edges(settings: Settings) -> list[Program]:
 def write_files(settings: Settings) -> list[Program]:
     """Write every configuration file and start script; returns the programs."""
     data = settings.data_dir
-    for folder in ("bin", "logs/flink", "kafka/logs", "registry", "questdb/conf", "redis", "prometheus",
+    for folder in ("bin", "tmp", "logs/flink", "kafka/logs", "registry", "questdb/conf", "redis", "prometheus",
                    "flink/conf", "flink/lib", "flink/pid", "flink/tmp", "flink/upload", "flink/checkpoints",
                    "flink/savepoints", "supervisor"):
         (data / folder).mkdir(parents=True, exist_ok=True)

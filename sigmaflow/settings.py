@@ -11,6 +11,7 @@ folders, and SIGMAFLOW_<PART>_<KEY> (SIGMAFLOW_KAFKA_HOST=kafka) replaces one va
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tomllib
@@ -258,8 +259,8 @@ def load(file: Path | None = None, environ: dict[str, str] | None = None) -> Set
         data_dir = Path(env.get("SIGMAFLOW_DATA_DIR") or paths.data_dir).expanduser()
         cache_dir = Path(env.get("SIGMAFLOW_CACHE_DIR") or paths.cache_dir).expanduser()
         return Settings(
-            data_dir=(ROOT / data_dir).absolute(),
-            cache_dir=(ROOT / cache_dir).absolute(),
+            data_dir=_plain("paths.data_dir or SIGMAFLOW_DATA_DIR", ROOT / data_dir),
+            cache_dir=_plain("paths.cache_dir or SIGMAFLOW_CACHE_DIR", ROOT / cache_dir),
             port_offset=offset,
             python=_python(),
             **raw,
@@ -278,6 +279,14 @@ def _offset(env: dict[str, str]) -> int:
             "settings", "SIGMAFLOW_PORT_OFFSET must be a whole number from 0 to 50000", f"it is {text!r}", "unset it"
         )
     return int(text)
+
+
+def _plain(name: str, path: Path) -> Path:
+    """The absolute path; start scripts of Java programs break at a blank or a quote in it."""
+    if not re.fullmatch(r"[\w./+@=-]+", str(path.absolute())):
+        raise UserError("settings", f"{name} must be of letters, digits and . _ - + @ =", f"it is {str(path)!r}",
+                        "choose another folder")
+    return path.absolute()
 
 
 def _python() -> Path:

@@ -88,6 +88,7 @@ def up(settings: Settings | None = None) -> bool:
     get_jars(s)
     supervise.sweep(s)  # left over by a supervisor that was killed
     check_ports(s)
+    shutil.rmtree(s.data_dir / "tmp", ignore_errors=True)
     config = supervise.write_config(s, programs.write_files(s))
     supervise.launch(s, config)
     _wait(s)
@@ -113,18 +114,21 @@ def _wait(settings: Settings) -> None:
     """Wait for every server at once, one bar each."""
     with bars() as progress:
         threads, failed = [], list[UserError]()
+        give_up = threading.Event()
 
         def watch(label: str, probe: Callable[[Settings], bool], names: list[str]) -> None:
             task = progress.add_task(label, total=1.0, note="starting")
             try:
-                _wait_one(settings, label, probe, names, lambda share: progress.update(task, completed=share))
+                _wait_one(settings, label, probe, names, lambda share: progress.update(task, completed=share), give_up)
                 progress.update(task, completed=1.0, note="ready")
             except UserError as error:
                 failed.append(error)
+                give_up.set()
                 progress.update(task, note="failed")
 
         for label, (probe, names) in servers(settings).items():
-            threads.append(threading.Thread(target=watch, args=(label, probe, names)))
+            # Daemons: Ctrl-C must not wait for them.
+            threads.append(threading.Thread(target=watch, args=(label, probe, names), daemon=True))
             threads[-1].start()
         for thread in threads:
             thread.join()
@@ -133,9 +137,13 @@ def _wait(settings: Settings) -> None:
 
 
 def _wait_one(settings: Settings, label: str, probe: Callable[[Settings], bool], names: list[str],
-              show: Callable[[float], None]) -> None:
+              show: Callable[[float], None], give_up: threading.Event) -> None:
+    """Poll until the server answers, or another one failed.
+
+    Raises UserError with the log's last words when a program keeps exiting or time is up.
+    """
     began = time.monotonic()
-    while not probes.answers(probe, settings):
+    while not probes.answers(probe, settings) and not give_up.is_set():
         waited = time.monotonic() - began
         show(min(0.95, waited / (USUAL_S[label] * 1.5)))
         states = supervise.states(settings)
@@ -212,10 +220,10 @@ def status() -> None:
         total += size
         table.add_row(name, "", states[name]["statename"].lower(), f"{size / 2**20:.0f} MB" if size else "")
     console().print(table)
+    console().print(f"memory in all {total / 2**30:.2f} GiB")
     for job in submit.jobs(s):
         done = submit.checkpoints(job.id, s)
         console().print(f"job {job.name} {job.state} {job.id}, {done} checkpoints completed")
-    console().print(f"memory in all {total / 2**30:.2f} GiB")
 
 
 def _memory(pid: int) -> int:

@@ -117,7 +117,7 @@ def stop_chain(settings: Settings) -> None:
     try:
         if submit.state(job_id, settings) == "RUNNING":
             remember(settings, job_id, submit.stop_with_savepoint(job_id, settings))
-    except (OSError, UserError):
+    except UserError:
         pass  # its newest checkpoint serves
 
 

