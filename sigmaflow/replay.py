@@ -41,7 +41,7 @@ def run(files: list[str], speed: float = 0, profile: str = PROFILE) -> dict[str,
 
 def summary(r: Run, played: Played) -> dict[str, Any]:
     """What every step made of the recording, counted in Kafka."""
-    dead = _dead_letters(r)
+    dead = dead_letters(r)
     duplicate = dead.pop("duplicate", 0)
     accepted, signals = _signals(r)
     equity = _last_equity(r)
@@ -49,12 +49,12 @@ def summary(r: Run, played: Played) -> dict[str, Any]:
     return {"frames": played.frames, "rejected_at_edge": played.rejected_at_edge, "ticks": played.ticks,
             "offsets": r.ends()["market.ticks.v1"], "accepted": accepted, "duplicate": duplicate,
             "rejected": sum(dead.values()), "rejected_by_reason": dict(sorted(dead.items())), "signals": signals,
-            "opportunities": _distinct(r, "opportunities.v1"), "intents": _rows(r, "intents.v1"),
+            "opportunities": distinct(r, "opportunities.v1"), "intents": _rows(r, "intents.v1"),
             "decisions": decisions, "orders": equity["orders"], "fills": _rows(r, "fills.v1"),
             "equity": equity["equity"], "drawdown": equity["drawdown"]}
 
 
-def _dead_letters(r: Run) -> Counter[str]:
+def dead_letters(r: Run) -> Counter[str]:
     """Dead letters by reason; one counts for an input offset, however often a restart wrote it."""
     letters = {(v["topic"], v["partition"], v["offset"]): v["reason"]
                for _, v, _, _ in consume.read_all(r.topic("market.ticks.v1.dlq"), r.settings)}
@@ -71,7 +71,8 @@ def _signals(r: Run) -> tuple[int, int]:
     return ticks, signals
 
 
-def _distinct(r: Run, topic: str) -> int:
+def distinct(r: Run, topic: str) -> int:
+    """Ticks that an intermediate topic speaks of, each counted once."""
     firsts = Firsts()
     return sum(int(firsts.of(c["tick_id"]).sum()) for c in read_columns(topic, r.settings, r.namespace))
 

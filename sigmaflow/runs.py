@@ -12,11 +12,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-import numpy as np
 
 import schemas
 from connectors import broker, topics
@@ -35,20 +34,24 @@ STALLED_S = 120.0
 
 
 class Run:
-    """Topics, jobs and a tick writer under one namespace; on exit the jobs are cancelled and the topics deleted."""
+    """Topics, jobs and a tick writer under one namespace; on exit the jobs are cancelled and the topics deleted.
+
+    `servers` False takes the stack as it is and brings nothing up.
+    """
 
     def __init__(self, name: str, profile: str, jobs: str = "one", parallelism: int = 1, taps: str = "",
-                 settings: Settings | None = None) -> None:
+                 settings: Settings | None = None, servers: bool = True) -> None:
         self.settings = settings or load()
         self.namespace = f"{name}-{int(time.time() * 1000):x}"
-        self._profile, self._parallelism, self._taps = profile, parallelism, taps
+        self._profile, self._parallelism, self._taps, self._servers = profile, parallelism, taps, servers
         self.jobs = SIX if jobs == "six" else ("pipeline",)
         self.job_ids: list[str] = []
         self._groups: dict[str, Consumer] = {}
         self._admin = AdminClient(broker.client(self.settings.kafka.bootstrap))
 
     def __enter__(self) -> Run:
-        stack.up(self.settings)
+        if self._servers:
+            stack.up(self.settings)
         topics.setup(self.settings, quiet=True)
         topics.create(self._admin, [replace(t, name=self.topic(t.name)) for t in schemas.topics().values()])
         try:
@@ -179,7 +182,7 @@ def _quietly(action: Callable[[], object]) -> None:
     """Clean up as far as it goes: the error that led here matters more."""
     try:
         action()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         stack.console().print(f"[dim]clean-up: {error}[/]")
 
 
