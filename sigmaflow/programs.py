@@ -100,8 +100,9 @@ def _kafka(settings: Settings) -> Program:
     # The broker's pauses are part of every latency: G1, as Kafka's own scripts choose.
     java = [*_any_java(settings, settings.kafka.heap_mb), "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", log4j,
             "-cp", class_path]
-    format_once = shlex.join([*java[:1], "-XX:TieredStopAtLevel=1", *java[1:], "kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted",
-                              "-t", _cluster_id(home), "-c", f"{home}/server.properties"])
+    tool = [java[0], "-XX:TieredStopAtLevel=1", *java[1:], "kafka.tools.StorageTool"]
+    format_once = shlex.join([*tool, "format", "--standalone", "--ignore-formatted", "-t", _cluster_id(home),
+                              "-c", f"{home}/server.properties"])
     return Program(
         "kafka",
         "Kafka",
