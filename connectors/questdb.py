@@ -44,7 +44,7 @@ class Table:
     @property
     def ddl(self) -> str:
         """Statement that creates the table where it is missing."""
-        columns = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
+        columns = ", ".join(f'"{name}" {kind}' for name, kind in self.columns.items())  # partition is a keyword
         return (
             f"CREATE TABLE IF NOT EXISTS {self.name} (ts TIMESTAMP_NS, {columns}) TIMESTAMP(ts) PARTITION BY DAY WAL "
             f"DEDUP UPSERT KEYS(ts, {', '.join(self.key)})"
@@ -153,6 +153,14 @@ class QuestDB:
             with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
-            raise QuestDBError(f"HTTP {error.code}: {error.read().decode(errors='replace')[:500]}") from None
+            raise QuestDBError(f"HTTP {error.code}: {_said(error.read().decode(errors='replace'))}") from None
         except (OSError, urllib.error.URLError) as error:
             raise QuestDBError(f"{self._url} does not answer ({getattr(error, 'reason', error)})") from None
+
+
+def _said(answer: str) -> str:
+    """What a refusal says, without the statement it repeats."""
+    try:
+        return str(json.loads(answer)["error"])
+    except (ValueError, KeyError, TypeError):
+        return answer[:500]

@@ -64,7 +64,7 @@ def make_record(
         symbol = SYMBOLS[number % 3]
         mid = ledger.marks[symbol] = ledger.marks[symbol] * float(np.exp(rng.normal(2e-6, 2e-4)))
         head = {"account": account, "account_seq": number, "venue": "BINANCE", "symbol": symbol, "seq": number // 3,
-                "tick_id": number * 7919, "ts_event": ts, "ts_order": ts}  # fmt: skip
+                "tick_id": number * 7919, "partition": 0, "offset": number, "ts_event": ts, "ts_order": ts}  # fmt: skip
         if rng.random() < 0.1:
             _decide(rng, ledger, head, mid, fills, decisions)
         equity.append(_mark(ledger, head, mid))
