@@ -201,10 +201,9 @@ def get_jars() -> None:
 
 def warm() -> None:
     """Compile the numeric kernels once, so that no job waits for it; again when their source changes."""
-    module = ROOT / "udfs" / "warm.py"
-    if not module.exists():
+    if not (ROOT / "jobs" / "warm.py").exists():
         return
-    sources = sorted((ROOT / "udfs").rglob("*.py")) + sorted((ROOT / "schemas").glob("*.py"))
+    sources = [file for folder in ("jobs", "schemas", "udfs") for file in sorted((ROOT / folder).rglob("*.py"))]
     now = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
     if WARM_STAMP.exists() and WARM_STAMP.read_text() == now:
         return
