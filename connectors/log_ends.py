@@ -26,7 +26,8 @@ class LogEnds:
             self._client = AdminClient(broker.client(self.bootstrap))
         try:
             count = len(self._client.list_topics(self.topic, timeout=TIMEOUT_S).topics[self.topic].partitions)
-            return list(zip(self._ask(count, OffsetSpec.earliest()), self._ask(count, OffsetSpec.latest()), strict=True))
+            first, end = self._ask(count, OffsetSpec.earliest()), self._ask(count, OffsetSpec.latest())
+            return list(zip(first, end, strict=True))
         except KafkaException:
             return []
 

@@ -14,7 +14,8 @@ from sigmaflow.settings import Settings
 CHUNK = 50_000
 
 
-def read_columns(topic: str, settings: Settings, namespace: str = "", read_committed: bool = False) -> Iterator[Columns]:
+def read_columns(topic: str, settings: Settings, namespace: str = "",
+                 read_committed: bool = False) -> Iterator[Columns]:
     """The topic up to its present end in chunks of columns, partition by partition as they come.
 
     Raises UserError for an unreachable broker, a missing topic, or a message that does not fit its schema.
@@ -27,5 +28,6 @@ def read_columns(topic: str, settings: Settings, namespace: str = "", read_commi
         if (batch.verdict != OK).any():
             bad = held[int((batch.verdict != OK).argmax())]
             raise UserError("read", f"every message of {topic} must fit its schema",
-                            f"partition {bad.partition()} offset {bad.offset()} does not", "look at it with `make monitor-topics`")
+                            f"partition {bad.partition()} offset {bad.offset()} does not",
+                            "look at it with `make monitor-topics`")
         yield batch.columns

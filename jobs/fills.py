@@ -1,4 +1,5 @@
-"""fills: the ledger, its last gates and executions. market.ticks.v1, intents.v1 and progress.v1 to fills.v1, equity.v1, decisions.v1.
+"""fills: the ledger, its last gates and executions. market.ticks.v1, intents.v1 and progress.v1 to fills.v1,
+equity.v1, decisions.v1.
 
     flink run -d -py jobs/fills.py --profile default
 """

@@ -1,7 +1,8 @@
 """Compiles every kernel once, for every profile, so that no job waits for the compiler: `python -m jobs.warm`.
 
-numba keeps compiled kernels by source and argument types in NUMBA_CACHE_DIR; a TaskManager with the same setting loads
-them in milliseconds instead of compiling for half a minute. The ticks here are made up: what they lead to is thrown away.
+numba keeps compiled kernels by source and argument types in NUMBA_CACHE_DIR; a TaskManager with the same setting
+loads them in milliseconds instead of compiling for half a minute. The ticks here are made up: what they lead to is
+thrown away.
 """
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -61,8 +62,8 @@ class Text:
         return Text(np.frombuffer(b"".join(values) or b"\0", np.uint8), starts, lengths)
 
 
-Column = NDArray[Any] | Text
-Columns = dict[str, Column]
+Columns = dict[str, Any]
+"""Columns by name: arrays, or `Text` for strings."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, 
                 items, i = _varint(buf, i, end)
                 if i >= 0 and items < 0:                      # a block with its size in bytes in front
                     items = -items
-                    size, i = _varint(buf, i, end)
+                    _, i = _varint(buf, i, end)
                 item, body = np.int64(0), np.int64(code + 1)
                 if i < 0 or items > MAX_ITEMS:
                     bad = TRUNCATED
@@ -212,7 +213,7 @@ def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, 
                         bad = TRUNCATED
                         break
                 items = np.int64(0)
-            elif kind == LONG or kind == NULLABLE_LONG:
+            elif kind in (LONG, NULLABLE_LONG):
                 if kind == NULLABLE_LONG:
                     branch, i = _varint(buf, i, end)
                     if i < 0 or branch > 1 or branch < 0:
@@ -231,7 +232,7 @@ def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, 
                         arrays[to, row, item] = value
                     else:
                         ints[to, row] = value
-            elif kind == DOUBLE or kind == NULLABLE_DOUBLE:
+            elif kind in (DOUBLE, NULLABLE_DOUBLE):
                 branch = np.int64(1)
                 if kind == NULLABLE_DOUBLE:
                     branch, i = _varint(buf, i, end)
@@ -278,7 +279,8 @@ def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, 
 
 @dataclass(frozen=True)
 class Batch:
-    """Messages as columns. `verdict[i]` is OK or says why message i could not be read (its columns then mean nothing)."""
+    """Messages as columns. `verdict[i]` is OK or says why message i could not be read (its columns then mean nothing).
+    """
 
     columns: Columns
     verdict: NDArray[np.uint8]
@@ -336,7 +338,7 @@ class Decoder:
         """Columns of these messages, one row each, and a verdict for each."""
         rows = len(messages)
         null = np.fromiter((m is None for m in messages), np.bool_, rows)
-        held = [b"" if m is None else m for m in messages] if null.any() else messages
+        held: Sequence[bytes] = [m or b"" for m in messages]
         offsets = np.zeros(rows + 1, np.int64)
         np.cumsum(np.fromiter(map(len, held), np.int64, rows), out=offsets[1:])
         pool = np.frombuffer(b"".join(held) or b"\0", np.uint8)
@@ -410,7 +412,7 @@ def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, 
                     i = _put(buf, i, np.int64(0))
                 else:
                     i = _put(buf, _put(buf, i, np.int64(1)), ints[at, row])
-            elif kind == DOUBLE or kind == NULLABLE_DOUBLE:
+            elif kind in (DOUBLE, NULLABLE_DOUBLE):
                 number = arrays[at, row, item] if inside else floats[at, row]
                 if kind == NULLABLE_DOUBLE:
                     i = _put(buf, i, np.int64(0 if np.isnan(number) else 1))
@@ -438,7 +440,7 @@ class Encoder:
         self._header = np.frombuffer(struct.pack(">bI", 0, schema_id), np.uint8)
         self._fields = fields(schema)
         self._constants = {k: Text.table([v.encode() for v in values]) for k, values in (constants or {}).items()}
-        ints, floats, texts, arrays, counts = [], [], [], [], []
+        ints, floats, texts, arrays, counts = (list[str]() for _ in range(5))
         source = []
         for f in self._fields:
             names = _place(f, ints, floats, texts, arrays, counts)
@@ -477,7 +479,7 @@ class Encoder:
                 constant, buf, offsets)
         whole = buf[:offsets[-1]].tobytes()
         cuts = offsets.tolist()
-        return [whole[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+        return [whole[a:b] for a, b in pairwise(cuts)]
 
     def _pools(self, columns: Mapping[str, Any], texts: list[str]) -> tuple[NDArray[np.uint8], list[int]]:
         parts: list[NDArray[np.uint8]] = []
@@ -511,7 +513,7 @@ def _place(f: Field, ints: list[str], floats: list[str], texts: list[str], array
 
 
 def _stack(parts: list[NDArray[Any]], rows: int, dtype: type) -> NDArray[Any]:
-    out = np.zeros((max(1, len(parts)), rows), dtype)
+    out: NDArray[Any] = np.zeros((max(1, len(parts)), rows), dtype)
     for i, part in enumerate(parts):
         out[i] = part
     return out

@@ -37,8 +37,8 @@ def run(file: str, rows: int = 0, jobs: str = "one", parallelism: int = 1) -> di
 
 def checksums(r: Run, rows: int) -> dict[str, Any]:
     """The sums over what the chain wrote, as bench/SEMANTICS.md defines them."""
-    fills = volume = marks = 0
-    eq = spr = sig = cv = 0.0
+    fills = marks = 0
+    volume = eq = spr = sig = cv = 0.0
     last: dict[bytes, float] = {}
     for c in read_columns("fills.v1", r.settings, r.namespace, read_committed=True):
         fills += len(c["quantity"])
@@ -64,4 +64,5 @@ def _last(c: Any) -> dict[bytes, float]:
 
 def _slowest_checkpoint(r: Run) -> float:
     """Longest duration of a completed checkpoint, milliseconds, start-up's first one included."""
-    return max(float(submit.checkpoint_summary(job_id, r.settings)["end_to_end_duration"]["max"]) for job_id in r.job_ids)
+    found = [submit.checkpoint_summary(job_id, r.settings) for job_id in r.job_ids]
+    return max(float(summary["end_to_end_duration"]["max"]) for summary in found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -157,10 +158,14 @@ class Run:
 
     def _close(self) -> None:
         for job_id in self.job_ids:
-            _quietly(lambda job_id=job_id: submit.cancel(job_id, self.settings))
+            _quietly(partial(submit.cancel, job_id, self.settings))
         for client in self._groups.values():
             client.close()
-        _quietly(lambda: [f.result() for f in self._admin.delete_topics([self.topic(t) for t in schemas.topics()]).values()])
+        _quietly(self._delete_topics)
+
+    def _delete_topics(self) -> None:
+        for answer in self._admin.delete_topics([self.topic(name) for name in schemas.topics()]).values():
+            answer.result()
 
 
 class Firsts:

@@ -1,14 +1,14 @@
 """One total order over all symbols of an account, from streams that are each in order: the shards.
 
-Within a shard (a partition of the ticks topic) `ts_order` never falls. The total order is (ts_order, shard, place in the
-shard). A tick may leave as soon as no shard can still send an earlier one, that is when every shard's latest tick lies
-behind it. The order is therefore a function of the shards' contents alone and not of how they arrive. A shard whose log
-has nothing more is left out by the caller's word (`silent`); should it then send an earlier tick after all, that tick takes
-the next place. How many ticks of each shard have left (`counts`) says exactly where a release was cut, so that another job
-can release the same ticks in the same order (`release_until`), even then.
+Within a shard (a partition of the ticks topic) `ts_order` never falls. The total order is (ts_order, shard, place in
+the shard). A tick may leave as soon as no shard can still send an earlier one, that is when every shard's latest tick
+lies behind it. The order is therefore a function of the shards' contents alone and not of how they arrive. A shard
+whose log has nothing more is left out by the caller's word (`silent`); should it then send an earlier tick after all,
+that tick takes the next place. How many ticks of each shard have left (`counts`) says exactly where a release was
+cut, so that another job can release the same ticks in the same order (`release_until`), even then.
 
-A row travels as one column of two matrices, `ints` and `floats`, with the fields named below; `slot` numbers the symbols
-of the account.
+A row travels as one column of two matrices, `ints` and `floats`, with the fields named below; `slot` numbers the
+symbols of the account.
 """
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from udfs.stage import Columns, Store
 
-INTS = ("slot", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order", "flags", "history", "regime", "top_alpha", "horizon", "warm")
+INTS = ("slot", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order",
+        "flags", "history", "regime", "top_alpha", "horizon", "warm")
 FLOATS = ("bid", "ask", "bid_size", "ask_size", "mid", "spread", "volatility", "score", "mu", "sigma", "cvar_975")
 SLOT, TS = INTS.index("slot"), INTS.index("ts_order")
 META = "order"
@@ -71,7 +72,8 @@ def join(parts: Sequence[Rows]) -> Rows:
 
 @dataclass
 class _Chunk:
-    """Rows of one shard that wait; `start` of them have already left. `number` is its key in the store, 0 if not there."""
+    """Rows of one shard that wait; `start` of them have already left. `number` is its key in the store, 0 if not there.
+    """
 
     rows: Rows
     start: int = 0

@@ -2,9 +2,10 @@
 
     columns = step(state, columns)
 
-`columns` maps names to arrays with one row for each tick, in order. The step goes through them tick by tick and updates
-`state` in place, so the result cannot depend on where a micro-batch was cut. `state.symbols` has one record for each
-symbol, found by the column `slot`; `state.shared` is one record for all of them. A step adds columns and never edits one.
+`columns` maps names to arrays with one row for each tick, in order. The step goes through them tick by tick and
+updates `state` in place, so the result cannot depend on where a micro-batch was cut. `state.symbols` has one record
+for each symbol, found by the column `slot`; `state.shared` is one record for all of them. A step adds columns and
+never edits one.
 """
 from __future__ import annotations
 
@@ -60,8 +61,9 @@ SHARED, NAMES = "shared", "names"
 class KeyedState:
     """State of consecutive stages for one Flink key: a record for each symbol, packed by symbol.
 
-    Only what a micro-batch touched is written back, so that the cost does not grow with the number of symbols. Slots are
-    numbered in the order symbols were first seen, and a restore keeps the numbers: sums over slots then have the same bits.
+    Only what a micro-batch touched is written back, so that the cost does not grow with the number of symbols. Slots
+    are numbered in the order symbols were first seen, and a restore keeps the numbers: sums over slots then have the
+    same bits.
     """
 
     stages: Sequence[Stage]

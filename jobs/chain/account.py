@@ -28,12 +28,13 @@ INBOX = "inbox"
 QUIET, STALLED = 4, 1_200
 """Beats without a row after which a shard's log is looked at, and after which it is not waited for whatever it holds.
 
-The second is one minute at the default beat: only a tick that was refused, at the end of a shard that is quiet since, in
-the sizing job, makes it come to that; there the log alone does not show that nothing more can follow.
+The second is one minute at the default beat: only a tick that was refused, at the end of a shard that is quiet since,
+in the sizing job, makes it come to that; there the log alone does not show that nothing more can follow.
 """
 
 LogEnds = Callable[[], list[tuple[int, int]]]
-"""First and next offset of every partition of market.ticks.v1, as the broker says now; empty when it does not answer."""
+"""First and next offset of every partition of market.ticks.v1, as the broker says now; empty when it does not answer.
+"""
 
 CAUSE = ("account_seq", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order")
 """Columns that every message of an account carries of the tick that caused it."""
@@ -56,7 +57,7 @@ class AccountPlan:
     def writes(self) -> tuple[str, ...]:
         """Topics that the plan's stages write."""
         names = [stage.name for stage in self.stages]
-        out = (INTENTS,) if "sizing" in names else ()
+        out: tuple[str, ...] = (INTENTS,) if "sizing" in names else ()
         out += (PROGRESS,) if self.progress else ()
         return out + ((FILLS, EQUITY, DECISIONS) if "fills" in names else ())
 
@@ -148,7 +149,8 @@ class AccountWorker:
         return out + ([self._progress()] if self._plan.progress else [])
 
     def _silent(self) -> set[int]:
-        """Shards that can send nothing now: quiet for some beats, and with nothing in their log that is still to come."""
+        """Shards that can send nothing now: quiet for some beats, and with nothing in their log that is still to come.
+        """
         quiet = {shard for shard, beats in self._quiet.items() if beats >= QUIET}
         ends = self._log_ends() if quiet else []
         read = [max(first, seen + 1) >= end

@@ -40,7 +40,8 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     p.add_argument("--bootstrap", help="Kafka address, host:port (default: the stack's settings)")
     p.add_argument("--registry", help="registry address, Confluent-compatible API version 7")
     p.add_argument("--namespace", default="", help="prefix of all topics, to keep a run apart")
-    p.add_argument("--taps", default="", help=f"intermediate topics that pipeline also writes: all, or of {','.join(TAPS)}")
+    p.add_argument("--taps", default="",
+                   help=f"intermediate topics that pipeline also writes: all, or of {','.join(TAPS)}")
     p.add_argument("--batch-ms", type=int, default=5, help="length of a micro-batch, milliseconds")
     p.add_argument("--idle-ms", type=int, default=200,
                    help="silence after which a shard's log is looked at: is there more to wait for?")

@@ -1,4 +1,5 @@
-"""Which stages, topics and workers make up each job: data, so that Flink, tests and the warm-up build the same thing."""
+"""Which stages, topics and workers make up each job: data, so that Flink, tests and the warm-up build the same thing.
+"""
 from __future__ import annotations
 
 from jobs.chain.account import INTENTS, PROGRESS, AccountPlan

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
 from schemas.codec import Decoder, Encoder, Text

@@ -24,6 +24,7 @@ from jobs.chain.options import Options
 from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
 from udfs.stage import Store
 
+
 @dataclass
 class Topology:
     """A job under construction. `tables` and the two sinks belong to one Flink job."""
@@ -103,7 +104,8 @@ class Topology:
     def _batches(self, table: Table) -> DataStream:
         return self.tables.to_data_stream(table)
 
-    def _operate(self, keyed: DataStream, operator: MicroBatchOperator, title: str, parallelism: int | None = None) -> str:
+    def _operate(self, keyed: DataStream, operator: MicroBatchOperator, title: str,
+                 parallelism: int | None = None) -> str:
         # Two thread-mode Python operators in one task deadlock, and a key_by is one: keep this operator by itself.
         out = keyed.process(operator, output_type=OUTPUT).name(title).uid(title).disable_chaining()
         if parallelism:

@@ -1,8 +1,9 @@
 """Ensemble: the alphas' forecasts of one tick blended into one, with the disagreement between them in its uncertainty.
 
 Weights are inverse mean squared errors of the realised forecasts, kept apart for each regime (Bates and Granger 1969,
-"The combination of forecasts"). Variance of the blend: weighted variance of each alpha's error plus the weighted variance
-of the mus around the blend (the law of total variance). Quantiles are those of the normal law with that mean and variance.
+"The combination of forecasts"). Variance of the blend: weighted variance of each alpha's error plus the weighted
+variance of the mus around the blend (the law of total variance). Quantiles are those of the normal law with that mean
+and variance.
 """
 from __future__ import annotations
 

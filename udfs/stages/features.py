@@ -116,10 +116,11 @@ def _kernel(symbols, slot, ts, bids, asks, bid_sizes, ask_sizes, out, history, r
         mean = total / held
         fast = fast / FAST if held >= FAST else mean
         slow = slow / SLOW if held >= SLOW else mean
-        total = 0.0
+        total, moved = 0.0, False
         for k in range(held):
             total += (s.mids[k] - mean) ** 2
-        deviation = math.sqrt(total / held)
+            moved = moved or s.mids[k] != mid
+        deviation = math.sqrt(total / held) if moved else 0.0  # the mean of equal mids may be off by a rounding
 
         flow = size = 0.0
         for k in range(min(s.ticks - 1, FLOWS)):

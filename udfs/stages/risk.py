@@ -1,8 +1,9 @@
 """Risk of one symbol: historical value at risk and conditional value at risk at 95, 97.5 and 99 %.
 
-CVaR is the mean of the tail (Rockafellar and Uryasev 2000, 2002). With n returns and tail a the tail holds n*a of them:
-`ceil` takes the next whole number of smallest returns; `rockafellar_uryasev` gives the last one the weight that is left,
-which is the exact CVaR of the empirical distribution. Losses are positive. The window is kept sorted beside its ring.
+CVaR is the mean of the tail (Rockafellar and Uryasev 2000, 2002). With n returns and tail a the tail holds n*a of
+them: `ceil` takes the next whole number of smallest returns; `rockafellar_uryasev` gives the last one the weight that
+is left, which is the exact CVaR of the empirical distribution. Losses are positive. The window is kept sorted beside
+its ring.
 """
 from __future__ import annotations
 
@@ -45,9 +46,10 @@ def _replace(order, held, old, new, full):
 
 @numba.njit(cache=True)
 def tail_mean(order, held, alpha, whole):
-    """(VaR, CVaR) of the `held` ascending returns for tail `alpha`; `whole` rounds the tail up to whole observations."""
+    """(VaR, CVaR) of the `held` ascending returns for tail `alpha`; `whole` rounds the tail up to whole observations.
+    """
     count = alpha * held
-    last = int(math.ceil(count - 1e-9))
+    last = np.int64(math.ceil(count - 1e-9))
     total = 0.0
     for k in range(last - 1):
         total += order[k]

@@ -2,8 +2,9 @@
 
 A target changes when a warm, strong score points the other way than the last one (`sizing.entry`). Its value is the
 smallest of: the fixed notional; the CVaR budget over the symbol's CVaR; fractional Kelly with mu shrunk by its own
-uncertainty, equity * fraction * |mu| * shrink / sigma^2 with shrink = mu^2 / (mu^2 + kelly_shrink * sigma^2) (Kelly 1956;
-Baker and McHale 2013); the room under the gross cap. The first three are scaled by the score. What bound is recorded.
+uncertainty, equity * fraction * |mu| * shrink / sigma^2 with shrink = mu^2 / (mu^2 + kelly_shrink * sigma^2) (Kelly
+1956; Baker and McHale 2013); the room under the gross cap. The first three are scaled by the score. What bound is
+recorded.
 """
 from __future__ import annotations
 
