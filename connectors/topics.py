@@ -52,7 +52,7 @@ def config(topic: schemas.Topic) -> dict[str, str]:
     """
     retention_ms = -1 if topic.retention_hours < 0 else topic.retention_hours * HOUR_MS
     return {"cleanup.policy": topic.cleanup_policy, "compression.type": topic.compression,
-            "retention.ms": str(retention_ms)}
+            "retention.ms": str(retention_ms), "max.message.bytes": str(topic.max_message_bytes)}
 
 
 def _check_partitions(wanted: list[schemas.Topic], present: dict[str, int]) -> None:

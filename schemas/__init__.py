@@ -24,6 +24,7 @@ class Topic:
     replication_factor: int
     cleanup_policy: str
     compression: str
+    max_message_bytes: int
 
     @property
     def subject(self) -> str:

@@ -1,0 +1,130 @@
+"""The chain on a real broker, registry and Flink cluster: reference sums, six jobs, bad input, a killed TaskManager."""
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from confluent_kafka import Producer
+
+from connectors import consume
+from connectors.market import parquet
+from connectors.ticks import TickEncoder
+from sigmaflow import reference, submit, supervise
+from sigmaflow.runs import Run, send
+from sigmaflow.settings import Settings
+from tests import reference_strategy
+
+ROWS = 12_000
+
+
+@pytest.fixture(scope="module")
+def columns() -> dict[str, Any]:
+    return reference_strategy.ticks(ROWS, symbols=6, seed=11)
+
+
+@pytest.fixture(scope="module")
+def file(columns: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ticks") / "ticks.parquet"
+    names = pa.array([f"SYM{s}" for s in columns["symbol"]])
+    pq.write_table(pa.table(columns | {"symbol": names}), path)
+    return path
+
+
+def assert_sums(found: dict[str, Any], columns: dict[str, Any]) -> None:
+    wanted = reference_strategy.checksums(columns)
+    assert wanted["fills"] > 20
+    assert found["rows"] == ROWS
+    assert {name: found[name] for name in ("fills", "volume", "pnl", "eq", "spr")} == {
+        name: wanted[name] for name in ("fills", "volume", "pnl", "eq", "spr")}
+    assert found["sig"] == pytest.approx(wanted["sig"], abs=1e-6)
+    assert found["cv"] == pytest.approx(wanted["cv"], rel=1e-9)
+
+
+@pytest.mark.parametrize(("jobs", "parallelism"), [("one", 2), ("six", 1)])
+def test_reference_sums(stack: Settings, file: Path, columns: dict[str, Any], jobs: str, parallelism: int) -> None:
+    assert_sums(reference.run(str(file), 0, jobs, parallelism), columns)
+
+
+def test_a_killed_taskmanager_changes_nothing(stack: Settings, file: Path, columns: dict[str, Any]) -> None:
+    with Run("killed", "reference", taps="risk.v1") as r:
+        chunks = list(parquet.read(file, chunk=ROWS // 2))
+        send(r.writer, chunks[:1], ROWS)
+        time.sleep(3)
+        host = _busy(stack)
+        os.kill(supervise.states(stack)[host]["pid"], signal.SIGKILL)
+        send(r.writer, chunks[1:], ROWS)
+        r.settle()
+        assert_sums(reference.checksums(r, ROWS), columns)
+        assert submit.get_json(f"{stack.flink.rest_url}/jobs/{r.job_ids[0]}/checkpoints")["counts"]["restored"] >= 1
+
+
+def _busy(stack: Settings) -> str:
+    """The TaskManager that the job's tasks run in."""
+    found = submit.get_json(f"{stack.flink.rest_url}/taskmanagers")["taskmanagers"]
+    return str(min(found, key=lambda t: t["freeSlots"])["id"]).split(":")[0]
+
+
+def test_bad_input_becomes_dead_letters_and_the_chain_goes_on(stack: Settings, file: Path) -> None:
+    with Run("poison", "default", taps="features.v1") as r:
+        ticks = next(parquet.read(file, 3_000, chunk=3_000))
+        keys, good = TickEncoder(reference_id(stack)).encode(ticks)
+        poison = bad_messages(stack, ticks)
+        producer = Producer({"bootstrap.servers": stack.kafka.bootstrap, "partitioner": "murmur2_random",
+                             "message.max.bytes": 2_000_000})
+        sent: list[tuple[bytes, bytes | None]] = list(zip(keys, good, strict=True))
+        for n, (_, message) in enumerate(poison):
+            sent.insert(500 * (n % 5) + n, (keys[0], message))
+        for n, (key, message) in enumerate(sent):
+            producer.produce(r.topic("market.ticks.v1"), message, key)
+            if n % 1_000 == 0:
+                producer.poll(0)
+        producer.flush()
+        r.settle()
+        letters = [v for _, v, _, _ in consume.read_all(r.topic("market.ticks.v1.dlq"), stack)]
+        assert sorted(v["reason"] for v in letters) == sorted(reason for reason, _ in poison)
+        assert sorted(v["payload"] for v in letters) == sorted(message or b"" for _, message in poison)
+        places = {(v["partition"], v["offset"]) for v in letters}
+        accepted = [v for _, v, _, _ in consume.read_all(r.topic("features.v1"), stack)]
+        assert len(accepted) == len(good)
+        assert places.isdisjoint((v["partition"], v["offset"]) for v in accepted)
+        assert len(places) + len(accepted) == r.ends()["market.ticks.v1"]
+
+
+def reference_id(stack: Settings) -> int:
+    from connectors.registry import value_schema_id
+
+    return value_schema_id("market.ticks.v1", stack)
+
+
+def bad_messages(stack: Settings, ticks: Any) -> list[tuple[str, bytes | None]]:
+    """(reason, message) of every kind of bad input. All belong to the first tick's symbol."""
+    encoder = TickEncoder(reference_id(stack))
+
+    def changed(**values: float) -> bytes:
+        first = ticks.take(np.array([0]))
+        high = {"seq": 10**9}  # not a duplicate: what is wrong is what the test changed
+        from dataclasses import replace
+
+        return encoder.encode(replace(first, **{k: np.array([v]).astype(getattr(first, k).dtype)
+                                                for k, v in (high | values).items()}))[1][0]
+
+    whole = encoder.encode(ticks.take(np.array([0])))[1][0]
+    bid, ts = float(ticks.bid[0]), int(ticks.ts_event[0])
+    return [
+        ("null_value", None), ("bad_magic", b"\x01" + whole[1:]), ("truncated", whole[:20]), ("truncated", b""),
+        ("unknown_schema", struct.pack(">bI", 0, 999_999) + whole[5:]), ("trailing_bytes", whole + b"x"),
+        ("bad_text", whole[:5] + b"\x06\xff\xfe\xfd" + whole[9:]), ("not_finite", changed(bid=float("nan"))),
+        ("not_finite", changed(ask=float("inf"))), ("not_positive_price", changed(bid=-1.0)),
+        ("not_positive_size", changed(bid_size=-5.0)), ("crossed", changed(ask=bid / 2)),
+        ("time_ahead", changed(ts_event=ts + 7_200 * 10**9)),
+        ("time_behind", changed(ts_event=ts - 86_400 * 10**9)), ("truncated", b"\0" * 4),
+        ("bad_magic", b"x" * 1_000_000),
+    ]
