@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def run(stage: Stage, columns: Columns, cuts: Iterable[int] = (), held: StageSta
     rows = len(columns["slot"])
     edges = [0, *sorted(cuts), rows]
     parts = [stage.step(kept, {name: values[a:b] if np.ndim(values) else values for name, values in columns.items()})
-             for a, b in zip(edges, edges[1:], strict=False)]
+             for a, b in pairwise(edges)]
     return {name: np.concatenate([part[name] for part in parts]) if np.ndim(parts[0][name]) else parts[0][name]
             for name in parts[0]}
 
@@ -33,13 +34,15 @@ def same(left: dict[str, Any], right: dict[str, Any]) -> None:
 
 
 def quotes(rows: int, symbols: int = 3, seed: int = 1) -> Columns:
-    """Accepted ticks of some symbols on a cent grid, interleaved: mids often stand still, sizes never do."""
+    """Accepted ticks of some symbols on a cent grid, interleaved: wild and calm by turns, sizes never stand still."""
     rng = np.random.default_rng(seed)
     slot = rng.integers(0, symbols, rows)
+    largest = np.array([2, 1, 20])[np.arange(rows) * 6 // rows % 3]
+    steps = rng.integers(-largest, largest + 1) * (rng.random(rows) < 0.6)
     bid = np.empty(rows)
     for s in range(symbols):
         at = slot == s
-        bid[at] = (10_000 + 5_000 * s + np.cumsum(rng.integers(-2, 3, at.sum()))) / 100
-    return {"slot": slot, "slots": symbols, "ts_order": 1_700_000_000_000_000_000 + np.cumsum(rng.integers(0, 10**8, rows)),
-            "bid": bid, "ask": bid + rng.integers(1, 4, rows) / 100, "bid_size": rng.uniform(1, 50, rows),
-            "ask_size": rng.uniform(1, 50, rows)}
+        bid[at] = (10_000 + 5_000 * s + np.cumsum(steps[at])) / 100
+    return {"slot": slot, "slots": symbols, "bid": bid, "ask": bid + rng.integers(1, 4, rows) / 100,
+            "bid_size": rng.uniform(1, 50, rows), "ask_size": rng.uniform(1, 50, rows),
+            "ts_order": 1_700_000_000_000_000_000 + np.cumsum(rng.integers(0, 10**8, rows))}

@@ -7,7 +7,8 @@ import pytest
 from tests.kit import quotes, run, same
 from udfs import profiles
 from udfs.formulas import FORMULAS
-from udfs.stages import features, quotes as quote_stage
+from udfs.stages import features
+from udfs.stages import quotes as quote_stage
 
 STAGE = features.stage(profiles.DEFAULT)
 ROWS, SYMBOLS = 1_500, 3
@@ -44,7 +45,7 @@ def test_windows_after_every_prefix(found: dict, symbol: int) -> None:
                   "mean_slow": mid[n - 6:n].mean() if n >= 6 else last.mean(),
                   "log_return": change[at - 1] if at else 0.0, "history": at}
         for name, value in wanted.items():
-            assert f[name][at] == pytest.approx(value, rel=1e-9, abs=1e-12), (name, n)
+            assert f[name][at] == pytest.approx(value, rel=1e-9, abs=1e-10), (name, n)
 
 
 @pytest.mark.parametrize("symbol", range(SYMBOLS))
@@ -65,7 +66,7 @@ def test_order_flow_after_every_prefix(found: dict, symbol: int) -> None:
 def test_regime_and_interval_by_a_plain_loop(found: dict, symbol: int) -> None:
     f = of(found, symbol)
     fast = slow = interval = 0.0
-    regime = features.NORMAL
+    regime, seen = features.NORMAL, set()
     for n in range(1, len(f["mid"])):
         passed = float(f["ts_order"][n] - f["ts_order"][n - 1])
         interval = passed if n == 1 else interval + (passed - interval) / 64
@@ -81,8 +82,10 @@ def test_regime_and_interval_by_a_plain_loop(found: dict, symbol: int) -> None:
             regime = features.CALM if ratio <= 0.6 else features.NORMAL
         else:
             regime = features.STRESSED if ratio > 3.0 else features.CALM if ratio < 0.4 else features.NORMAL
+        seen.add(regime)
         assert f["regime"][n] == regime
         assert f["interval_ns"][n] == pytest.approx(interval, rel=1e-12)
+    assert seen == {features.CALM, features.NORMAL, features.STRESSED}
 
 
 def test_cuts_change_no_bit(ticks: dict, found: dict) -> None:

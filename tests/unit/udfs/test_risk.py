@@ -12,7 +12,8 @@ import pytest
 from tests.kit import quotes, run, same
 from udfs import profiles
 from udfs.profiles import Risk
-from udfs.stages import features, quotes as quote_stage, risk
+from udfs.stages import quotes as quote_stage
+from udfs.stages import risk
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "data" / "reference"
 LEVELS = {0.95: "95", 0.975: "975", 0.99: "99"}
