@@ -80,7 +80,7 @@ test: setup ## all tests, on a stack of their own
 check: setup ## what CI runs: lint, types, tests
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m mypy
-	@.venv/bin/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory test
 
 clean: ready ## stop and remove the data; packages and jars stay
 	@$(RUN) clean
