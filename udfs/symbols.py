@@ -63,7 +63,7 @@ class Slots:
 
     def __init__(self, state: KeyedState) -> None:
         self._state = state
-        self._resize(64)
+        self._resize(max(64, 4 << len(state.names).bit_length()))
 
     def _resize(self, size: int) -> None:
         self._table, self._slots = np.zeros(size, np.uint64), np.full(size, UNKNOWN, np.int64)
