@@ -15,12 +15,12 @@ UNKNOWN = -1
 
 
 @numba.njit(cache=True)
-def _hash(pool, venue_start, venue_length, start, length, out):
+def _hash(venue_pool, venue_start, venue_length, pool, start, length, out):
     """FNV-1a (64 bits) of venue, a colon and symbol (http://www.isthe.com/chongo/tech/comp/fnv/)."""
     for row in range(out.shape[0]):
         value = _OFFSET
         for k in range(venue_length[row]):
-            value = (value ^ np.uint64(pool[venue_start[row] + k])) * _PRIME
+            value = (value ^ np.uint64(venue_pool[venue_start[row] + k])) * _PRIME
         value = (value ^ np.uint64(58)) * _PRIME
         for k in range(length[row]):
             value = (value ^ np.uint64(pool[start[row] + k])) * _PRIME
@@ -54,7 +54,7 @@ def mix(key, seq, out):
 def hashes(venue: Text, symbol: Text) -> NDArray[np.uint64]:
     """One 64-bit hash of `VENUE:SYMBOL` for each row."""
     out = np.empty(len(symbol.start), np.uint64)
-    _hash(symbol.pool, venue.start, venue.length, symbol.start, symbol.length, out)
+    _hash(venue.pool, venue.start, venue.length, symbol.pool, symbol.start, symbol.length, out)
     return out
 
 
