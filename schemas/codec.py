@@ -257,7 +257,9 @@ def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, 
                 if i >= end or buf[i] > 1:
                     bad = TRUNCATED
                     break
-                if to >= 0:
+                if to >= 0 and items > 0:
+                    arrays[to, row, item] = buf[i]
+                elif to >= 0:
                     ints[to, row] = buf[i]
                 i += 1
             else:
@@ -308,11 +310,10 @@ class Decoder:
         self._program(writers)
 
     def _target(self, field: Field) -> int:
-        if field.kind == ARRAY_START:
-            return self._ints.index(f"{field.name}.count")
+        name = f"{field.name}.count" if field.kind == ARRAY_START else field.name
         for names in (self._ints, self._floats, self._texts, self._arrays):
-            if field.name in names:
-                return names.index(field.name)
+            if name in names:
+                return names.index(name)
         return SKIP
 
     def _program(self, writers: Mapping[int, Mapping[str, Any]]) -> None:
@@ -329,10 +330,13 @@ class Decoder:
                       as_array(target, np.int64), as_array(limit, np.int64))
 
     def _default(self, name: str) -> float:
-        value = self._defaults.get(name)
+        """Default of a field as its column holds it."""
+        value = self._defaults[name]
         if name in self._enums:
-            return self._enums[name].index(value) if value in self._enums[name] else 0
-        return float(value) if isinstance(value, int | float) else 0
+            return self._enums[name].index(value)
+        if value is None:
+            return np.nan if name in self._floats else NULL_LONG
+        return value if isinstance(value, int | float) else 0
 
     def decode(self, messages: Sequence[bytes | None]) -> Batch:
         """Columns of these messages, one row each, and a verdict for each."""
@@ -344,9 +348,10 @@ class Decoder:
         pool = np.frombuffer(b"".join(held) or b"\0", np.uint8)
         ints = np.zeros((len(self._ints), rows), np.int64)
         floats = np.full((len(self._floats), rows), np.nan)
-        for i, name in enumerate(self._ints):
-            if name in self._defaults:
-                ints[i] = self._default(name)
+        for names, held_columns in ((self._ints, ints), (self._floats, floats)):
+            for i, name in enumerate(names):
+                if name in self._defaults:
+                    held_columns[i] = self._default(name)
         starts, lengths = (np.zeros((len(self._texts), rows), np.int64) for _ in range(2))
         arrays = np.zeros((max(1, len(self._arrays)), rows, MAX_ITEMS if self._arrays else 1))
         verdict = np.zeros(rows, np.uint8)
@@ -405,7 +410,7 @@ def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, 
             elif kind == LONG:
                 i = _put(buf, i, np.int64(arrays[at, row, item]) if inside else ints[at, row])
             elif kind == BOOLEAN:
-                buf[i] = ints[at, row]
+                buf[i] = np.uint8(arrays[at, row, item]) if inside else ints[at, row]
                 i += 1
             elif kind == NULLABLE_LONG:
                 if ints[at, row] == NULL_LONG:
