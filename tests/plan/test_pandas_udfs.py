@@ -10,7 +10,7 @@ import schemas
 from schemas.ddl import create_table
 from sigmaflow.programs import java_home
 from sigmaflow.settings import load
-from udfs.functions import FUNCTIONS
+from udfs.functions import FUNCTIONS, create_statement
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,11 @@ def test_flink_takes_the_derived_table(tables: object, name: str) -> None:
     fields = [field["name"] for field in schemas.load(schemas.topics()[name].schema)["fields"]]
     found = tables.from_path(f"`{name}`").get_schema().get_field_names()  # type: ignore[attr-defined]
     assert found == [*fields, "kafka_key", "kafka_partition", "kafka_offset"]
+
+
+def test_the_printed_statement_makes_the_function_known(tables: object) -> None:
+    tables.execute_sql("DROP TEMPORARY FUNCTION micro_price")  # type: ignore[attr-defined]
+    tables.execute_sql(create_statement("micro_price"))  # type: ignore[attr-defined]
+    plan = tables.explain_sql(  # type: ignore[attr-defined]
+        "SELECT micro_price(bid, ask, bid_size, ask_size) FROM features")
+    assert python_nodes(plan) == 1
