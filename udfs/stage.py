@@ -56,10 +56,13 @@ class Store(Protocol):
 SHARED, NAMES = "shared", "names"
 """Keys of the packed shared records and of the symbols in slot order."""
 
+PAGE_BYTES = 4_096
+"""Symbols are packed by pages of about this size: a write costs much more than a few kilobytes in it."""
+
 
 @dataclass
 class KeyedState:
-    """State of consecutive stages for one Flink key: a record for each symbol, packed by symbol.
+    """State of consecutive stages for one Flink key: a record for each symbol, packed by pages of symbols.
 
     Only what a micro-batch touched is written back, so that the cost does not grow with the number of symbols. Slots
     are numbered in the order symbols were first seen, and a restore keeps the numbers: sums over slots then have the
@@ -74,10 +77,14 @@ class KeyedState:
 
     def __post_init__(self) -> None:
         self.digest = layout(self.stages)
-        self.states = [StageState(np.zeros(GROWTH, s.symbol), np.zeros(1, s.shared)) for s in self.stages]
-        self._restore(SHARED, [state.shared for state in self.states], 0)
+        self.page = max(1, PAGE_BYTES // sum(stage.symbol.itemsize for stage in self.stages))
+        room = -(-GROWTH // self.page) * self.page
+        self.states = [StageState(np.zeros(room, s.symbol), np.zeros(1, s.shared)) for s in self.stages]
+        self._restore(SHARED, [state.shared for state in self.states], 0, 1)
         for name in filter(None, (self.store.get(NAMES) or b"").split(b"\0")):
             self._add(name)
+        for start in range(0, len(self.names), self.page):
+            self._restore(f"page/{start}", [state.symbols for state in self.states], start, self.page)
 
     def slot(self, name: bytes) -> int:
         """Slot of the symbol `VENUE:SYMBOL`, a new one if it was never seen."""
@@ -93,10 +100,9 @@ class KeyedState:
         if slot == len(self.states[0].symbols):
             for state in self.states:
                 state.symbols = np.concatenate([state.symbols, np.zeros_like(state.symbols)])
-        self._restore(_key(name), [state.symbols for state in self.states], slot)
         return slot
 
-    def _restore(self, key: str, arrays: list[NDArray[Any]], at: int) -> None:
+    def _restore(self, key: str, arrays: list[NDArray[Any]], first: int, count: int) -> None:
         packed = self.store.get(key)
         if packed is None:
             return
@@ -104,27 +110,21 @@ class KeyedState:
             raise StateLayoutError(self.stages, key)
         start = 8
         for array in arrays:
-            size = array.dtype.itemsize
-            array[at] = np.frombuffer(packed[start:start + size], array.dtype)[0]
-            start += size
+            array[first:first + count] = np.frombuffer(packed, array.dtype, count, start)
+            start += count * array.dtype.itemsize
 
     def save(self, slots: Iterable[int]) -> None:
-        """Write back the shared records and those of these slots."""
+        """Write back the shared records and the pages of these slots."""
         self.store.put(SHARED, self.digest + b"".join(state.shared.tobytes() for state in self.states))
-        for slot in slots:
-            packed = b"".join(state.symbols[slot].tobytes() for state in self.states)
-            self.store.put(_key(self.names[slot]), self.digest + packed)
+        for start in sorted({slot // self.page * self.page for slot in slots}):
+            packed = b"".join(state.symbols[start:start + self.page].tobytes() for state in self.states)
+            self.store.put(f"page/{start}", self.digest + packed)
 
     def run(self, columns: Columns) -> Columns:
         """All stages, one after another, over one micro-batch."""
         for stage, state in zip(self.stages, self.states, strict=True):
             columns = stage.step(state, columns)
         return columns
-
-
-def _key(name: bytes) -> str:
-    """Store key of a symbol. Latin-1 maps every byte to one character, so that any name has a key of its own."""
-    return "symbol/" + name.decode("latin-1")
 
 
 class StateLayoutError(Exception):
