@@ -30,7 +30,8 @@ SIX = ("features", "alphas", "ensemble", "risk", "sizing", "fills")
 READS = {"pipeline": (TOPIC,), "features": (TOPIC,), "alphas": ("features.v1",), "ensemble": ("signals.v1",),
          "risk": ("opportunities.v1",), "sizing": ("risk.v1",), "fills": (TOPIC, "intents.v1", "progress.v1")}
 BATCH_MS = 50
-"""Micro-batches of a run are longer than a live market's: nobody waits for a single tick, and the results are the same."""
+"""Micro-batches of a run are longer than a live market's: nobody waits for a single tick, and the results are the same.
+"""
 STILL_S = 2.0
 """Seconds without a change, and checkpoints of every job in them, after which a run has ended."""
 STALLED_S = 120.0
