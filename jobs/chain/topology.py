@@ -25,6 +25,12 @@ from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
 from udfs.stage import Store
 
 
+FETCH_BYTES = 65_536
+"""Most that one partition gives at a time. At the default of 1 MB one partition runs 25,000 ticks ahead of the others
+in a fast replay, and all of them wait in the account's state: 50 MB in every checkpoint.
+"""
+
+
 @dataclass
 class Topology:
     """A job under construction. `tables` and the two sinks belong to one Flink job."""
@@ -48,6 +54,7 @@ class Topology:
                 'connector' = 'kafka', 'topic' = '{names}', 'value.format' = 'raw',
                 'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.group.id' = '{o.topic(self.name)}',
                 'properties.fetch.min.bytes' = '1', 'properties.isolation.level' = 'read_committed',
+                'properties.max.partition.fetch.bytes' = '{FETCH_BYTES}',
                 'scan.startup.mode' = 'earliest-offset')""")
         prefix = len(o.namespace) + 2 if o.namespace else 1
         view = f"micro-batches of {_title(topics)}"
@@ -66,7 +73,7 @@ class Topology:
         names = [stage.name for stage in plan.stages]
         return self._operate(keyed, MicroBatchOperator(make), f"admit, {', '.join(names)}" if names else "admit")
 
-    def account(self, views: Sequence[Table], plan: AccountPlan) -> str:
+    def account(self, views: Sequence[Table], plan: AccountPlan, group: str | None = None) -> str:
         """Run an account plan over rows of shards (and, to follow sizing, its topics); a view of its emissions."""
         whole = views[0]
         for view in views[1:]:
@@ -74,7 +81,8 @@ class Topology:
         keyed = self._batches(whole).key_by(lambda batch: 0, key_type=Types.INT())
         make = partial(_account_worker, plan, LogEnds(self.options.bootstrap, self.options.topic(TICKS)))
         operator = MicroBatchOperator(make, 0 if plan.follow else max(1, self.options.idle_ms // QUIET))
-        return self._operate(keyed, operator, f"order, {', '.join(s.name for s in plan.stages)}", parallelism=1)
+        title = f"order, {', '.join(stage.name for stage in plan.stages)}"
+        return self._operate(keyed, operator, title, parallelism=1, group=group)
 
     def next(self, view: str) -> Table:
         """The emissions of a view that are rows for the next operator, as its micro-batches."""
@@ -92,8 +100,8 @@ class Topology:
                 column = "topic, " if len(held) > 1 else ""
                 self._sink(title, held, guarantee, "topic STRING METADATA, " if column else "")
                 statements.add_insert_sql(f"""
-                    INSERT INTO `{title}` SELECT {column}o.keys[u.place], u.v FROM ({self._messages(sink)}) AS o
-                    CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, place)""")
+                    INSERT INTO `{title}` SELECT {column}o.keys[LEAST(u.place, CARDINALITY(o.keys))], u.v FROM
+                    ({self._messages(sink)}) AS o CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, place)""")
         statements.attach_as_datastream()
 
     def _messages(self, sink: int) -> str:
@@ -105,11 +113,13 @@ class Topology:
         return self.tables.to_data_stream(table)
 
     def _operate(self, keyed: DataStream, operator: MicroBatchOperator, title: str,
-                 parallelism: int | None = None) -> str:
+                 parallelism: int | None = None, group: str | None = None) -> str:
         # Two thread-mode Python operators in one task deadlock, and a key_by is one: keep this operator by itself.
         out = keyed.process(operator, output_type=OUTPUT).name(title).uid(title).disable_chaining()
         if parallelism:
             out = out.set_parallelism(parallelism)
+        if group:
+            out = out.slot_sharing_group(group)
         self.tables.create_temporary_view(f"`{title}`", self.tables.from_data_stream(out))
         self._outputs.append(title)
         return title
@@ -164,6 +174,7 @@ def account_job(job: str, options: Options) -> Topology:
     inputs = [t.next(t.shards(t.source(shard.source), shard))]
     if account.follow:
         inputs.append(t.tables.from_path(f"`{t.source(INTENTS, PROGRESS)}`"))
-    t.account(inputs, account)
+    # In a slot of its own the account gets another TaskManager, and so another interpreter than the shards.
+    t.account(inputs, account, "account" if job == "pipeline" else None)
     t.write([*shard.topics, *([DEAD] if shard.dead_letters else []), *account.writes])
     return t
