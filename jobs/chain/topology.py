@@ -24,7 +24,6 @@ from jobs.chain.options import Options
 from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
 from udfs.stage import Store
 
-
 FETCH_BYTES = 65_536
 """Most that one partition gives at a time. At the default of 1 MB one partition runs 25,000 ticks ahead of the others
 in a fast replay, and all of them wait in the account's state: 50 MB in every checkpoint.
