@@ -63,7 +63,7 @@ def chain(settings: Settings) -> tuple[str, str]:
     would trade the whole log a second time.
     """
     for job in submit.jobs(settings):
-        if "pipeline" in job.name.lower():
+        if job.name.startswith("pipeline (") and job.name.endswith(")"):  # a run apart has its namespace behind it
             submit.wait_running(job.id, settings=settings)
             return job.id, ""
     point = resume_point(settings)
