@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from connectors import broker
 
 TIMEOUT_S = 5.0
 
@@ -31,17 +33,37 @@ def end_offsets(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
     return dict(found)
 
 
-def committed(admin: AdminClient, group: str, topic: str) -> int:
-    """Return the sum of a group's committed offsets in a topic; partitions never committed count as 0.
+class Groups:
+    """Committed offsets of consumer groups. Flink commits at each completed checkpoint: how far results are final.
 
-    Flink commits at each completed checkpoint, so for a job this is how far its results are final.
+    Asked through a consumer for each group: the admin client's call for it can end the process where the broker is so
+    young that the group has no coordinator.
     """
-    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_S)
-    return sum(
-        max(0, partition.offset)
-        for partition in asked[group].result().topic_partitions
-        if partition.topic == topic
-    )
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._consumers: dict[str, Consumer] = {}
+
+    def committed(self, group: str, partitions: Mapping[str, int]) -> int:
+        """Sum of a group's committed offsets over topics with so many partitions; 0 where it cannot tell."""
+        asked = [TopicPartition(topic, partition) for topic, count in partitions.items() for partition in range(count)]
+        try:
+            return sum(max(0, at.offset) for at in self._consumer(group).committed(asked, timeout=TIMEOUT_S))
+        except KafkaException:
+            self._consumers.pop(group).close()
+            return 0
+
+    def _consumer(self, group: str) -> Consumer:
+        if group not in self._consumers:
+            self._consumers[group] = Consumer(broker.client(self._bootstrap) | {
+                "group.id": group, "enable.auto.commit": False})
+        return self._consumers[group]
+
+    def close(self) -> None:
+        """Let go of all clients."""
+        for consumer in self._consumers.values():
+            consumer.close()
+        self._consumers.clear()
 
 
 class Rates:

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 import schemas
 from connectors import snapshot
-from connectors.offsets import Rates, committed, end_offsets
+from connectors.offsets import Groups, Rates, end_offsets
 from sigmaflow.probes import get_json
 from sigmaflow.settings import Settings
 from sigmaflow.submit import ENDED
@@ -76,6 +76,7 @@ class Feed:
         self.view = View(at=time.time())
         self._settings, self._account = settings, account
         self._admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0})
+        self._groups = Groups(settings.kafka.bootstrap)
         self._rates = Rates(SAMPLES)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -110,7 +111,9 @@ class Feed:
     def _kafka(self, view: View) -> View:
         topics = end_offsets(self._admin, schemas.topics())
         last = [name.split()[0] for name in view.chain.names if name.split()[0] in LAST_JOBS]
-        lag = max(0, topics.get(TICKS, 0) - committed(self._admin, last[0], TICKS)) if last else None
+        lag = None
+        if last:
+            lag = max(0, topics.get(TICKS, 0) - self._groups.committed(last[0], {TICKS: schemas.shards()}))
         return replace(view, topics=topics, lag=lag)
 
     def _flink(self, view: View) -> View:

@@ -14,12 +14,13 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import schemas
 from connectors import broker, topics
+from connectors.offsets import Groups
 from connectors.ticks import TOPIC, TickWriter
 from sigmaflow import stack, submit
 from sigmaflow.errors import UserError
@@ -50,7 +51,7 @@ class Run:
         self._profile, self._parallelism, self._taps, self._servers = profile, parallelism, taps, servers
         self.jobs = SIX if jobs == "six" else ("pipeline",)
         self.job_ids: list[str] = []
-        self._groups: dict[str, Consumer] = {}
+        self._groups = Groups(self.settings.kafka.bootstrap)
         self._admin = AdminClient(broker.client(self.settings.kafka.bootstrap))
 
     def __enter__(self) -> Run:
@@ -148,25 +149,13 @@ class Run:
 
     def _lag(self, job: str, ends: dict[str, list[int]]) -> int:
         """Input offsets that no completed checkpoint of the job covers."""
-        wanted = [TopicPartition(self.topic(name), p) for name in READS[job] for p in range(len(ends[name]))]
-        total = sum(sum(ends[name]) for name in READS[job])
-        try:
-            return total - sum(max(0, at.offset) for at in self._group(job).committed(wanted, timeout=10))
-        except KafkaException:  # a broker that has just started has no coordinator for the group yet
-            self._groups.pop(job).close()
-            return total
-
-    def _group(self, job: str) -> Consumer:
-        if job not in self._groups:
-            self._groups[job] = Consumer(broker.client(self.settings.kafka.bootstrap) | {
-                "group.id": self.topic(job), "enable.auto.commit": False})
-        return self._groups[job]
+        read = {self.topic(name): len(ends[name]) for name in READS[job]}
+        return sum(sum(ends[name]) for name in READS[job]) - self._groups.committed(self.topic(job), read)
 
     def _close(self) -> None:
         for job_id in self.job_ids:
             _quietly(partial(submit.cancel, job_id, self.settings))
-        for group in self._groups.values():
-            group.close()
+        self._groups.close()
         _quietly(self._delete_topics)
 
     def _delete_topics(self) -> None:
