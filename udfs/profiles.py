@@ -54,6 +54,7 @@ class Sizing(_Part):
     """From a score to a target. Every bound that is not infinite takes part; the smallest binds."""
 
     entry: float = Field(0.35, ge=0, le=1, description="Least absolute score that may change the target.")
+    cost_ratio: float = Field(0.0, ge=0, description="Least absolute mu over the relative spread; 0 asks for none.")
     reference_equity: float = Field(1_000_000.0, gt=0, description="Equity that fractions refer to, quote currency.")
     fixed_notional: float = Field(100_000.0, gt=0, description="Most value of one position, quote currency.")
     cvar_budget: float = Field(25.0, gt=0, description="Loss that one position's CVaR may reach in one tick.")
@@ -113,11 +114,15 @@ REFERENCE = Profile(
 DEFAULT = Profile(
     name="default",
     alphas=Alphas(names=("book_pressure", "momentum_3_6", "mean_reversion_50", "order_flow", "micro_price_drift")),
-    sizing=Sizing(entry=0.10, fixed_notional=100_000.0, cvar_budget=250.0, kelly_fraction=0.25, gross_cap=500_000.0),
+    sizing=Sizing(entry=0.10, cost_ratio=0.5, fixed_notional=100_000.0,
+                  cvar_budget=250.0, kelly_fraction=0.25, gross_cap=500_000.0),
     fills=Fills(fee_bps=0.02, latency_ns=5_000_000, lot=1e-4, max_position=150_000.0, max_gross=600_000.0,
                 reduce_drawdown=0.10, halt_drawdown=0.15, cvar_limit=10_000.0),
 )
-"""Five alphas, blended by realised error per regime, sized by Kelly, CVaR budget and caps, filled across the spread."""
+"""Five alphas, blended by realised error per regime, sized by Kelly, CVaR budget and caps, filled across the spread.
+
+A target changes only where the forecast is worth the half spread that reaching it costs.
+"""
 
 _PROFILES = {profile.name: profile for profile in (REFERENCE, DEFAULT)}
 

@@ -1,10 +1,10 @@
 """Sizing: from the score of one tick to a new target, in the account's total order.
 
-A target changes when a warm, strong score points the other way than the last one (`sizing.entry`). Its value is the
-smallest of: the fixed notional; the CVaR budget over the symbol's CVaR; fractional Kelly with mu shrunk by its own
-uncertainty, equity * fraction * |mu| * shrink / sigma^2 with shrink = mu^2 / (mu^2 + kelly_shrink * sigma^2) (Kelly
-1956; Baker and McHale 2013); the room under the gross cap. The first three are scaled by the score. What bound is
-recorded.
+A target changes when a warm, strong score points the other way than the last one (`sizing.entry`) and the forecast is
+worth the crossing (`sizing.cost_ratio`). Its value is the smallest of: the fixed notional; the CVaR budget over the
+symbol's CVaR; fractional Kelly with mu shrunk by its own uncertainty, equity * fraction * |mu| * shrink / sigma^2 with
+shrink = mu^2 / (mu^2 + kelly_shrink * sigma^2) (Kelly 1956; Baker and McHale 2013); the room under the gross cap. The
+first three are scaled by the score. What bound is recorded.
 """
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SHARED = np.dtype([("intents", np.int64)])
 
 CONSTRAINTS = ("fixed_notional", "cvar_budget", "kelly", "gross_cap")
 LIMITS = np.dtype([(name, np.float64) for name in
-                   ("entry", "equity", "fixed", "budget", "kelly", "shrink", "gross")])
+                   ("entry", "cost", "equity", "fixed", "budget", "kelly", "shrink", "gross")])
 
 
 def limits(sizing: Sizing) -> np.ndarray[Any, Any]:
     """The numbers of the profile that the kernel reads, as one record."""
-    return np.array([(sizing.entry, sizing.reference_equity, sizing.fixed_notional, sizing.cvar_budget,
-                      sizing.kelly_fraction, sizing.kelly_shrink, sizing.gross_cap)], LIMITS)
+    return np.array([(sizing.entry, sizing.cost_ratio, sizing.reference_equity, sizing.fixed_notional,
+                      sizing.cvar_budget, sizing.kelly_fraction, sizing.kelly_shrink, sizing.gross_cap)], LIMITS)
 
 
 @numba.njit(cache=True)
@@ -50,7 +50,7 @@ def _amount(limit, score, mu, sigma, cvar):
 
 
 @numba.njit(cache=True)
-def _kernel(symbols, shared, slots, slot, score, mu, sigma, cvar, warm, limits, intent, target, binding):
+def _kernel(symbols, shared, slots, slot, bid, ask, score, mu, sigma, cvar, warm, limits, intent, target, binding):
     limit = limits[0]
     for row in range(slot.shape[0]):
         intent[row] = 0
@@ -58,7 +58,8 @@ def _kernel(symbols, shared, slots, slot, score, mu, sigma, cvar, warm, limits, 
             continue
         s = symbols[slot[row]]
         direction = 1 if score[row] > 0 else -1
-        if direction == s.direction:
+        cost = limit.cost * (ask[row] - bid[row]) / (0.5 * (ask[row] + bid[row]))
+        if direction == s.direction or abs(mu[row]) < cost:
             continue
         amount, bound = _amount(limit, score[row], mu[row], sigma[row], cvar[row])
         notional = score[row] * amount
@@ -79,8 +80,9 @@ def step(state: StageState, columns: Columns, limits: np.ndarray[Any, Any]) -> C
     """Add `intent` (its number in the account, 0 for none), `target_notional` and `binding` to the columns of risk."""
     rows = len(columns["slot"])
     intent, binding, target = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows)
-    _kernel(state.symbols, state.shared, columns["slots"], columns["slot"], columns["score"], columns["mu"],
-            columns["sigma"], columns["cvar_975"], columns["warm"], limits, intent, target, binding)
+    _kernel(state.symbols, state.shared, columns["slots"], columns["slot"], columns["bid"], columns["ask"],
+            columns["score"], columns["mu"], columns["sigma"], columns["cvar_975"], columns["warm"], limits, intent,
+            target, binding)
     return columns | {"intent": intent, "target_notional": target, "binding": binding}
 
 

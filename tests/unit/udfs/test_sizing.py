@@ -17,7 +17,8 @@ BASE: dict[str, Any] = {"entry": 0.1, "reference_equity": 1e6, "fixed_notional":
 
 def size(rows: list[dict[str, Any]], **changed: Any) -> dict[str, Any]:
     """Targets for rows: strong and warm, mu agreeing, no bound but the fixed notional near, unless a row says else."""
-    base = {"slot": 0, "score": 0.5, "mu": 1e-3, "sigma": 1e-3, "cvar_975": 1e-4, "warm": 1}
+    base = {"slot": 0, "score": 0.5, "mu": 1e-3, "sigma": 1e-3, "cvar_975": 1e-4, "warm": 1, "bid": 99.99,
+            "ask": 100.01}
     whole = [base | {"mu": np.copysign(1e-3, row.get("score", 1.0))} | row for row in rows]
     columns = {name: np.array([row[name] for row in whole]) for name in base}
     stage = sizing.stage(profiles.DEFAULT.model_copy(update={"sizing": Sizing(**(BASE | changed))}))
@@ -80,7 +81,8 @@ def test_no_target_is_above_any_bound_and_cuts_change_no_bit() -> None:
     count = 2_000
     rows = {"slot": rng.integers(0, 8, count), "slots": 8, "score": rng.uniform(-1, 1, count),
             "mu": rng.normal(0, 1e-3, count), "sigma": rng.uniform(1e-5, 1e-2, count),
-            "cvar_975": rng.uniform(1e-6, 1e-2, count), "warm": rng.integers(0, 2, count)}
+            "cvar_975": rng.uniform(1e-6, 1e-2, count), "warm": rng.integers(0, 2, count),
+            "bid": np.full(count, 99.99), "ask": np.full(count, 100.01)}
     stage = sizing.stage(profiles.DEFAULT)
     found = run(stage, rows)
     same(run(stage, rows, range(9, count, 9)), found)
@@ -89,3 +91,9 @@ def test_no_target_is_above_any_bound_and_cuts_change_no_bit() -> None:
         target[rows["slot"][row]] = found["target_notional"][row]
         assert abs(found["target_notional"][row]) <= min(s.fixed_notional, s.cvar_budget / rows["cvar_975"][row]) + 1e-9
         assert np.abs(target).sum() <= s.gross_cap + 1e-6
+
+
+def test_a_forecast_must_be_worth_the_crossing() -> None:
+    """Half the spread over mid is 1e-4 here: a mu below it changes nothing, one above does."""
+    assert size([{"mu": 0.99e-4}], cost_ratio=0.5)["intent"].tolist() == [0]
+    assert size([{"mu": 1.01e-4}], cost_ratio=0.5)["intent"].tolist() == [1]
