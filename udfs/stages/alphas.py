@@ -68,8 +68,9 @@ def step(state: StageState, columns: Columns, alphas: list[Alpha], horizon: int,
     rows = len(columns["slot"])
     shape = rows, len(alphas)
     scores = np.empty((len(alphas), rows))
-    for k, alpha in enumerate(alphas):
-        scores[k] = alpha.score(*(columns[name] for name in alpha.inputs))
+    with np.errstate(over="ignore"):  # the logistic of a very large number is 0 or 1, as it should be
+        for k, alpha in enumerate(alphas):
+            scores[k] = alpha.score(*(columns[name] for name in alpha.inputs))
     mu, sigma, confidence = np.empty(shape), np.empty(shape), np.empty(shape)
     _forecast(state.symbols, columns["slot"], scores, columns["mid"], columns["volatility"], memory, mu, sigma,
               confidence)
