@@ -121,8 +121,8 @@ DEFAULT = Profile(
 )
 """Five alphas, blended by realised error per regime, sized by Kelly, CVaR budget and caps, filled across the spread.
 
-A target changes only where mu over the horizon is at least 0.15 of the spread: it is then held for many horizons. On two
-minutes of the simulator 0.05 made 1,373 fills and lost 0.5 % to the spread, 0.1 made 367, 0.2 made 13, 0.3 none.
+A target changes only where mu over the horizon is at least 0.15 of the spread: it is then held for many horizons. On
+two minutes of the simulator 0.05 made 1,373 fills and lost 0.5 % to the spread, 0.1 made 367, 0.2 made 13, 0.3 none.
 """
 
 _PROFILES = {profile.name: profile for profile in (REFERENCE, DEFAULT)}
