@@ -35,17 +35,17 @@ class Topic:
 @cache
 def text(name: str) -> str:
     """The schema's JSON text exactly as it is registered."""
-    return json.dumps(load(name))
+    return json.dumps(json.loads((FOLDER / f"{name}.avsc").read_text()))
 
 
-@cache
 def load(name: str) -> dict[str, Any]:
-    """The parsed Avro schema `name` (`tick`, `features`, …).
+    """The parsed Avro schema `name` (`tick`, `features`, …), a new one at each call: Avro libraries write into theirs.
 
     >>> load("tick")["name"]
     'Tick'
     """
-    return json.loads((FOLDER / f"{name}.avsc").read_text())
+    found: dict[str, Any] = json.loads(text(name))
+    return found
 
 
 @cache
