@@ -112,15 +112,16 @@ def spread_keys(count: int, max_parallelism: int = 128) -> list[int]:
     """A key for each shard such that Flink spreads them evenly over 1, 2, 4, … subtasks.
 
     Flink places a key by its hash (KeyGroupRangeAssignment); small numbers may all land on one subtask. The keys found
-    here fall into the middle of `count` equal ranges of key groups.
+    here fall into `count` equal ranges of key groups, one each.
 
     >>> spread_keys(2)
-    [4, 0]
+    [1, 0]
     """
     found: dict[int, int] = {}
     key = 0
     while len(found) < count:
-        found.setdefault(_murmur(key) % max_parallelism * count // max_parallelism, key)
+        # The key is a Row of one integer, whose hash is 31 and the integer (RowUtils.deepHashCodeRow).
+        found.setdefault(_murmur(31 + key) % max_parallelism * count // max_parallelism, key)
         key += 1
     return [found[i] for i in range(count)]
 

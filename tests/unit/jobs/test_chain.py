@@ -9,6 +9,7 @@ import pytest
 import schemas
 from jobs.chain import plans
 from jobs.chain.inprocess import Chain, Log, contracts
+from jobs.chain.microbatch import _murmur, spread_keys
 from jobs.chain.options import TAPS
 from jobs.chain.shard import TICKS
 from schemas.codec import Decoder, Encoder, Text
@@ -113,3 +114,10 @@ def test_ledger_adds_up_at_every_row(ticks: Log) -> None:
     cash = 1_000_000 - np.cumsum(sign * fills["quantity"] * fills["price"] + fills["fee"])
     np.testing.assert_allclose(fills["cash"], cash, rtol=0, atol=1e-6)
     assert (np.diff(equity["account_seq"]) > 0).all()
+
+
+@pytest.mark.parametrize("shards", [1, 2, 4, 8])
+def test_keys_of_shards_are_distinct_and_fill_equal_ranges(shards: int) -> None:
+    keys = spread_keys(shards)
+    assert len(set(keys)) == shards
+    assert [_murmur(31 + key) % 128 * shards // 128 for key in keys] == list(range(shards))
