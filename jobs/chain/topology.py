@@ -170,7 +170,11 @@ def start(job: str, options: Options) -> Topology:
     """A topology for a job, with the contracts of the topics it reads and writes."""
     contracts = lookup(options.registry, plans.topics(job))
     streams = StreamExecutionEnvironment.get_execution_environment()
-    return Topology(job, options, contracts, streams, StreamTableEnvironment.create(streams))
+    tables = StreamTableEnvironment.create(streams)
+    # Order: two writers of one partition would mix the account's messages, so what surrounds the Python operators runs
+    # once; they take the job's parallelism. No choice of a deployment, hence not in flink-conf.
+    tables.get_config().set("table.exec.resource.default-parallelism", "1")
+    return Topology(job, options, contracts, streams, tables)
 
 
 def keyed_job(job: str, options: Options) -> Topology:
