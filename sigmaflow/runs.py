@@ -22,11 +22,11 @@ import schemas
 from connectors import broker, topics
 from connectors.offsets import Groups
 from connectors.ticks import TOPIC, TickWriter
+from jobs.chain.plans import JOBS
 from sigmaflow import stack, submit
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
-SIX = ("features", "alphas", "ensemble", "risk", "sizing", "fills")
 READS = {"pipeline": (TOPIC,), "features": (TOPIC,), "alphas": ("features.v1",), "ensemble": ("signals.v1",),
          "risk": ("opportunities.v1",), "sizing": ("risk.v1",), "fills": (TOPIC, "intents.v1", "progress.v1")}
 BATCH_MS = 50
@@ -49,7 +49,7 @@ class Run:
         self.settings = settings or load()
         self.namespace = f"{name}-{int(time.time() * 1000):x}"
         self._profile, self._parallelism, self._taps, self._servers = profile, parallelism, taps, servers
-        self.jobs = SIX if jobs == "six" else ("pipeline",)
+        self.jobs = JOBS if jobs == "six" else ("pipeline",)
         self.job_ids: list[str] = []
         self._groups = Groups(self.settings.kafka.bootstrap)
         self._admin = AdminClient(broker.client(self.settings.kafka.bootstrap))
