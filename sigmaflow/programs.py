@@ -98,7 +98,7 @@ def _kafka(settings: Settings) -> Program:
     class_path = ":".join(str(path) for path in jars.paths(settings, "kafka"))
     log4j = f"-Dlog4j2.configurationFile={home}/log4j2.properties"
     # The broker's pauses are part of every latency: G1, as Kafka's own scripts choose.
-    java = [*_any_java(settings, settings.kafka.heap_mb), "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", log4j,
+    java = [*_any_java(settings, settings.kafka.heap_mb), "-XX:+UseParallelGC", log4j,
             "-cp", class_path]
     tool = [java[0], "-XX:TieredStopAtLevel=1", *java[1:], "kafka.tools.StorageTool"]
     format_once = shlex.join([*tool, "format", "--standalone", "--ignore-formatted", "-t", _cluster_id(home),

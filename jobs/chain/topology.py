@@ -149,7 +149,8 @@ class Topology:
                 'connector' = 'kafka', 'topic' = '{";".join(topics)}', 'key.format' = 'raw', 'key.fields' = 'k',
                 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
                 'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.compression.type' = 'lz4',
-                'properties.linger.ms' = '1', 'properties.batch.size' = '262144', 'properties.acks' = 'all',
+                'properties.linger.ms' = '{max(1, o.batch_ms // 10)}',
+                'properties.batch.size' = '262144', 'properties.acks' = 'all',
                 'properties.max.request.size' = '4194304',
                 'sink.delivery-guarantee' = '{guarantee}'{exactly if guarantee == "exactly-once" else ""})""")
 
