@@ -17,7 +17,7 @@ HOT, LEDGER, NEXT = 0, 1, 2
 
 ROWS = "rows"
 
-EXACTLY_ONCE = ("fills.v1", "equity.v1", "decisions.v1")
+EXACTLY_ONCE = ("intents.v1", "fills.v1", "equity.v1", "decisions.v1")
 
 
 @dataclass(frozen=True)
