@@ -1,9 +1,9 @@
 """Avro's schema resolution, worked out once for a writer and a reader: a program that the codec's loop follows.
 
 https://avro.apache.org/docs/1.11.1/specification/#schema-resolution. An operation takes one primitive of the writer
-and puts it into a column of the reader, or writes a default of the reader. Two things are laxer than Avro: a reader with
-int for long, without null, or with fewer enum symbols takes the values that it has a place for and refuses the others
-one by one, so that old code goes on beside new writers; and names of records and enums are not compared.
+and puts it into a column of the reader, or writes a default of the reader. Two things are laxer than Avro: a reader
+with int for long, without null, or with fewer enum symbols takes the values that it has a place for and refuses the
+others one by one, so that old code goes on beside new writers; and names of records and enums are not compared.
 """
 from __future__ import annotations
 
