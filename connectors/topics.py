@@ -14,7 +14,7 @@ from rich.progress import track
 import schemas
 from connectors import broker
 from connectors.registry import Registry, RegistryError
-from schemas.compatibility import against
+from schemas.compatibility import against, listed
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
@@ -108,7 +108,7 @@ def _register(registry: Registry, topic: schemas.Topic) -> int:
     try:
         return registry.register(topic.subject, schemas.text(topic.schema))
     except RegistryError as error:
-        raise refusal(topic, schemas.load(topic.schema), error, registry.versions(topic.subject)) from None
+        raise refusal(topic, schemas.load(topic.schema), error, registry.present(topic.subject)) from None
 
 
 def refusal(topic: schemas.Topic, new: Any, error: RegistryError, registered: Mapping[int, Any]) -> UserError:
@@ -119,7 +119,7 @@ def refusal(topic: schemas.Topic, new: Any, error: RegistryError, registered: Ma
     found = against(new, registered, "schema id")
     return UserError(
         STAGE, f"schemas/{topic.schema}.avsc must be {COMPATIBILITY} with what is registered as {topic.subject}",
-        "\n  ".join(["it is not:", *found]) if found else f"the registry says {error}",
+        listed(found) if found else f"the registry says {error}",
         "do as it says, undo the change, or give the message a new topic ending in .v2")
 
 

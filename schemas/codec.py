@@ -12,7 +12,8 @@ for each of its fields, named `array.field`, plus `array.count`; an array of dou
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -59,6 +60,7 @@ from schemas.resolution import (
     Operation,
     Resolution,
 )
+from sigmaflow.errors import UserError
 
 HEADER = 5
 
@@ -328,11 +330,14 @@ class Decoder:
 
     `writers` maps schema id to writer schema. A field that the writer does not have takes the reader's default, one
     that the reader does not have is skipped, enum symbols go by name, numbers widen; a value that the reader has no
-    place for gets the verdict UNRESOLVED. `resolution.py` has the rules.
+    place for gets the verdict UNRESOLVED. `resolution.py` has the rules. `find` is asked for the writer schema of an id
+    that is not among `writers`, as when it was registered later; it gives None where there is none.
     """
 
-    def __init__(self, reader: Mapping[str, Any], writers: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(self, reader: Mapping[str, Any], writers: Mapping[int, Mapping[str, Any]],
+                 find: Callable[[int], Mapping[str, Any] | None] | None = None) -> None:
         """Raises UserError, naming field and rule, where none of a writer's messages could be read."""
+        self._reader, self._find = reader, find
         items = [f for f in fields(reader) if f.array is not None and f.kind not in (ARRAY_START, ARRAY_END)]
         counts = [f for f in fields(reader) if f.kind == ARRAY_START]
         kinds = column_kinds(reader)
@@ -340,21 +345,39 @@ class Decoder:
         self._floats = [n for n, k in kinds.items() if k == DOUBLE]
         self._texts = [n for n, k in kinds.items() if k == STRING]
         self._arrays = [f.name for f in items if f.kind != STRING]
-        self._program(reader, writers)
+        self._program(writers)
 
-    def _program(self, reader: Mapping[str, Any], writers: Mapping[int, Mapping[str, Any]]) -> None:
+    def _program(self, writers: Mapping[int, Mapping[str, Any]]) -> None:
         names = (self._ints, self._floats, self._texts, self._arrays)
-        resolution = Resolution(reader, {name: n for held in names for n, name in enumerate(held)})
+        resolution = Resolution(self._reader, {name: n for held in names for n, name in enumerate(held)})
         programs = {schema_id: resolution.program(schema_id, writer) for schema_id, writer in sorted(writers.items())}
         code = [operation for program in programs.values() for operation in program]
         first = np.cumsum([0, *map(len, programs.values())])
         columns = [np.array([o[n] for o in code], np.int64) for n in range(len(Operation._fields) - 1)]
         self._code = (np.array(list(programs), np.int64), first.astype(np.int64), *columns,
                       np.array([o.number for o in code], np.float64), np.array(resolution.table, np.int64))
-        self._text = bytes(resolution.text)
+        self._text, self._writers = bytes(resolution.text), writers
 
     def decode(self, messages: Sequence[bytes | None]) -> Batch:
         """Columns of these messages, one row each, and a verdict for each."""
+        batch = self._read(messages)
+        if self._find is None or not (batch.verdict == UNKNOWN_SCHEMA).any():
+            return batch
+        unknown = (messages[row] or b"" for row in np.flatnonzero(batch.verdict == UNKNOWN_SCHEMA).tolist())
+        return self._read(messages) if self._learn({int.from_bytes(m[1:HEADER], "big") for m in unknown}) else batch
+
+    def _learn(self, ids: set[int]) -> bool:
+        """Whether one of these ids is known now. One that cannot be read stays unknown: the job goes on."""
+        assert self._find is not None
+        before = len(self._writers)
+        for schema_id in sorted(ids):
+            writer = self._find(schema_id)
+            if writer is not None:
+                with suppress(UserError):
+                    self._program({**self._writers, schema_id: writer})
+        return len(self._writers) > before
+
+    def _read(self, messages: Sequence[bytes | None]) -> Batch:
         rows = len(messages)
         null = np.fromiter((m is None for m in messages), np.bool_, rows)
         held = [m or b"" for m in messages]

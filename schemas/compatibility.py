@@ -10,17 +10,17 @@ import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import schemas
 from schemas import versions
 
-if TYPE_CHECKING:
-    from connectors.registry import Registry
-
 PROMOTIONS = {"int": {"long", "float", "double"}, "long": {"float", "double"}, "float": {"double"},
               "string": {"bytes"}, "bytes": {"string"}}
 """Types that a reader may have where the writer has the key."""
+
+SHOWN = 20
+"""Lines that a user is shown at once."""
 
 DEFAULT, SYMBOL, NULL, TYPE, NAME = "default", "symbol", "null", "type", "name"
 """Rules: a field needs a default, an enum a symbol or a default, a value must not be null, types and names must match.
@@ -186,27 +186,22 @@ def registered(url: str) -> list[str]:
 
     registry = Registry(url)
     return [f"{topic.subject}: {line}" for topic in schemas.topics().values()
-            for line in against(schemas.load(topic.schema), _versions(registry, topic.subject), "id")]
+            for line in against(schemas.load(topic.schema), registry.present(topic.subject), "schema id")]
 
 
-def _versions(registry: Registry, subject: str) -> Mapping[int, Any]:
-    from connectors.registry import RegistryError
-
-    try:
-        return registry.versions(subject)
-    except RegistryError as error:
-        if error.status != 404:
-            raise
-        return {}
+def listed(found: list[str]) -> str:
+    """Problems as lines for a user, the first few of many."""
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return "\n  ".join(["it is not:", *found[:SHOWN], *more])
 
 
 def refuse(found: list[str]) -> None:
-    """Raise UserError where something was found, with every line of it."""
+    """Raise UserError where something was found, with what it is."""
     from sigmaflow.errors import UserError
 
     if found:
         raise UserError("schemas", "every contract must be FULL_TRANSITIVE with all its versions",
-                        "\n  ".join(["it is not:", *found]), "undo these changes, or do as the lines say")
+                        listed(found), "undo these changes, or do as the lines say")
 
 
 def main(arguments: list[str] | None = None, folder: Path = schemas.FOLDER) -> None:

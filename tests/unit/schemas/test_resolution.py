@@ -148,3 +148,23 @@ def test_bytes_need_not_be_text_but_a_string_must_be() -> None:
     assert Decoder(raw, {1: raw}).decode(messages).verdict.tolist() == [codec.OK, codec.OK]
     for reader, writer in ((text, raw), (raw, text), (text, text)):
         assert Decoder(reader, {1: writer}).decode(messages).verdict.tolist() == [codec.BAD_TEXT, codec.OK]
+
+
+def test_a_version_that_appears_later_is_asked_for_and_then_known() -> None:
+    old, new, apart = record(("a", "int")), record(("a", "int"), ("b", "long", 7)), record(("a", "string"))
+    there: dict[int, dict[str, Any]] = {}
+    asked: list[int] = []
+
+    def find(schema_id: int) -> dict[str, Any] | None:
+        asked.append(schema_id)
+        return there.get(schema_id)
+
+    decoder = Decoder(old, {1: old}, find)
+    messages = [avro.write(old, {"a": 1}), avro.write(new, {"a": 2, "b": 3}, 2), avro.write(apart, {"a": "x"}, 3)]
+    assert decoder.decode(messages).verdict.tolist() == [codec.OK, codec.UNKNOWN_SCHEMA, codec.UNKNOWN_SCHEMA]
+    there |= {2: new, 3: apart}
+    batch = decoder.decode(messages)
+    assert batch.verdict.tolist() == [codec.OK, codec.OK, codec.UNKNOWN_SCHEMA]
+    assert batch.columns["a"][:2].tolist() == [1, 2]  # type: ignore[index]
+    decoder.decode(messages[:2])
+    assert asked == [2, 3, 2, 3]
