@@ -70,8 +70,8 @@ def test_another_number_of_partitions_is_refused_before_anything_is_done(stack: 
 
 def test_an_incompatible_schema_is_refused_with_field_and_rule(stack: Settings, topic: schemas.Topic) -> None:
     setup(stack, [topic], quiet=True)
-    expected = rf"FULL_TRANSITIVE .*{topic.subject}, but it is not:\n  schema id \d+: the record: its type renamed from Tick"
-    with pytest.raises(UserError, match=expected):
+    rule = r"schema id \d+: the record: its type renamed from Tick to Fill"
+    with pytest.raises(UserError, match=rf"FULL_TRANSITIVE .*{topic.subject}, but it is not:\n  {rule}"):
         setup(stack, [replace(topic, schema="fill")], quiet=True)
 
 
