@@ -30,6 +30,8 @@ REASONS = {
     codec.TRAILING: ("trailing_bytes", "bytes go on after the record: writer and schema id do not match"),
     codec.BAD_TEXT: ("bad_text", "a string is not UTF-8"),
     codec.NULL_VALUE: ("null_value", "the record has no value"),
+    codec.UNRESOLVED: ("unresolved", "a newer writer's value has no place in this job's schema (enum symbol, range or "
+                                     "null): restart the job with the newer code, then replay"),
     10: ("bad_symbol", "venue or symbol is empty, longer than 64 bytes, or has a zero byte or a colon in the venue"),
     11: ("not_finite", "a price or size is NaN or infinite"),
     12: ("not_positive_price", "bid or ask is zero or negative"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+from dataclasses import replace
 from typing import Any
 
 import fastavro
@@ -83,8 +84,30 @@ def test_each_rule_alone(reason: str, raw: bytes | None) -> None:
 
 
 def test_every_reason_is_tested() -> None:
-    tested = {reason for reason, _ in REFUSED} | {"duplicate", "time_behind"}
+    tested = {reason for reason, _ in REFUSED} | {"duplicate", "time_behind", "unresolved"}
     assert {reason for reason, _ in admission.REASONS.values()} == tested
+
+
+def test_a_newer_writers_value_that_this_code_has_no_place_for_is_refused_alone() -> None:
+    """Flags have become long: what fits an int is a tick like any other."""
+    newer = schemas.load("tick")
+    newer["fields"][-1]["type"] = "long"
+    held = contracts()
+    known = replace(held, versions=held.versions | {TICKS: held.writers(TICKS) | {4_000_000: newer}})
+    worker = ShardWorker(plans.shard("features", profiles.DEFAULT, known, 1), 0, Memory())
+    raw = [message(symbol=name, flags=flags) for name, flags in (("FITS", 2**31 - 1), ("ALSO", 1))]
+    raw.insert(1, beyond(newer, flags=2**31))
+    features, letters = admit(*[b"\0" + struct.pack(">I", 4_000_000) + row[5:] for row in raw], worker=worker)
+    assert [row["symbol"] for row in features] == ["FITS", "ALSO"]
+    assert [(row["reason"], row["offset"]) for row in letters] == [("unresolved", 8)]
+
+
+def beyond(schema: dict[str, Any], **changed: Any) -> bytes:
+    """A tick of another version in the wire format."""
+    out = io.BytesIO(b"\0\0\0\0\0")
+    out.seek(5)
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), GOOD | changed)
+    return out.getvalue()
 
 
 def test_what_is_just_within_bounds_is_accepted() -> None:
