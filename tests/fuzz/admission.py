@@ -130,9 +130,8 @@ class Admission:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        sides = ("UNKNOWN", "BUY", "SELL")
-        self._corpus = Corpus([message(seq=n, symbol=symbol, last_price=100.0 if n % 2 else None, last_side=sides[n % 3])
-                               for n in range(6) for symbol in ("BTCUSDT", "ETH-USD")])
+        self._corpus = Corpus([message(seq=seq, symbol=symbol, last_price=price)
+                               for seq, price in ((0, None), (1, 100.0), (2, None)) for symbol in ("BTCUSDT", "ETH")])
         self.reached = 0
 
     def batch(self, size: int) -> list[Message]:
@@ -186,13 +185,16 @@ def check(messages: Sequence[Message], cuts: Sequence[int]) -> tuple[Faults, Jud
     offsets = range(FIRST, FIRST + STRIDE * len(messages), STRIDE)
     kept = {letter["offset"]: letter["payload"] for letter in whole.letters}
     altered = sum(at in kept and kept[at] != (held or b"") for at, held in zip(offsets, messages, strict=True))
-    faults = Faults(sum(times[at] == 0 for at in offsets) + altered, sum(count - 1 for count in times.values()),
+    unfinished = abs(len(whole.written[RISK]) - len(whole.accepted))
+    lost = sum(times[at] == 0 for at in offsets) + altered + unfinished
+    faults = Faults(lost, sum(count - 1 for count in times.values()),
                     int(whole.written != pieces.written), _misjudged(messages, whole))
     return faults, whole
 
 
 def _misjudged(messages: Sequence[Message], judged: Judged) -> str:
     """The first verdict that plain Python does not share, empty for none."""
+    latest, most_behind = 0, int(profiles.DEFAULT.admission.max_behind_s * NS)
     for row in judged.accepted:
         at = row["offset"]
         try:
@@ -203,6 +205,9 @@ def _misjudged(messages: Sequence[Message], judged: Judged) -> str:
         same = all(tick[name] == row[name] for name in ("venue", "symbol", "seq", "ts_event", "bid", "ask"))
         if broken or not same:
             return f"offset {at} is accepted as {row}, it is {tick}, broken {sorted(broken)}"
+        latest = max(latest, tick["ts_event"])
+        if row["ts_order"] != latest or latest - tick["ts_event"] > most_behind:
+            return f"offset {at} is accepted at order time {row['ts_order']}, its partition is at {latest}"
     for letter in judged.letters:
         if letter["reason"] in OWN_RULES:
             broken = broken_rules(read(TICKS, letter["payload"]))

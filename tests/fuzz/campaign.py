@@ -51,11 +51,11 @@ def run(cases: int, seed: int, seconds: float, progress: Callable[[Outcome], Non
             for target, size in held:
                 if outcome.cases >= cases or len(outcome.examples) >= MOST or time.monotonic() > end:
                     return outcome
-                _turn(target, min(size, cases - outcome.cases), outcome)
+                turn(target, min(size, cases - outcome.cases), outcome)
                 progress(outcome)
 
 
-def _turn(target: Target, size: int, outcome: Outcome) -> None:
+def turn(target: Target, size: int, outcome: Outcome) -> None:
     """One batch. What misbehaves is cut down, counted and taken out, and the rest is tried again."""
     inputs = target.batch(size)
     outcome.cases += size
