@@ -99,7 +99,7 @@ def chance(source: Source) -> Iterator[Finding]:
     """No random numbers, no identifiers made of them."""
     for line, name in source.used("random", "numpy.random", "secrets", "uuid", "os.urandom", "os.getrandom"):
         yield Finding(line, "a stage must not depend on chance", f"it uses {name}",
-                      "derive the value from the tick's id with udfs.symbols.mix")
+                      "derive the value from the tick's id with udfs.symbols.mixed")
 
 
 def surroundings(source: Source) -> Iterator[Finding]:

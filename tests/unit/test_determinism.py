@@ -98,8 +98,9 @@ def test_every_rule_has_a_sample_of_each_kind() -> None:
 def test_a_problem_says_where_what_and_how_to_cure_it(tmp_path: Path) -> None:
     path = tmp_path / "stage.py"
     path.write_text("import math\nimport random\n")
-    assert determinism.problems(path) == [f"{path}:2: a stage must not depend on chance, but it uses random; derive the"
-                                          " value from the tick's id with udfs.symbols.mix"]
+    assert determinism.problems(path) == [
+        f"{path}:2: a stage must not depend on chance, but it uses random; derive the value from the tick's id with "
+        "udfs.symbols.mixed"]
 
 
 @pytest.mark.parametrize("path", determinism.covered(), ids=lambda path: str(path.relative_to(determinism.ROOT)))
