@@ -83,7 +83,10 @@ class Model:
     turnover: Fraction = Fraction(0)
     peak: Fraction = Fraction(0)
     state: int = ACTIVE
-    cvar: float = 0.0
+    cvar: Fraction = Fraction(0)
+    bar: int = 0
+    bar_equity: Fraction = Fraction(0)
+    changes: list[Fraction] = field(default_factory=list)
     orders: int = 0
     position: dict[int, Fraction] = field(default_factory=lambda: dict.fromkeys(range(SYMBOLS), Fraction(0)))
     mid: dict[int, Fraction] = field(default_factory=lambda: dict.fromkeys(range(SYMBOLS), Fraction(0)))
@@ -113,6 +116,7 @@ class Model:
 
     def check(self, tick: Tick, number: int, made: list[Any], decision: Any, mark: Any) -> None:
         """One tick: marks first, then the order that is due, then the decision."""
+        self._bar(tick)
         self.mid[tick.slot] = Fraction(tick.mid)
         waiting = list(made)
         due = self.open.get(tick.slot)
@@ -125,6 +129,20 @@ class Model:
             self._fill(tick, self.open.pop(tick.slot), waiting.pop(0))
         assert not waiting, "a fill without an order that is due"
         self._mark(tick, mark)
+
+    def _bar(self, tick: Tick) -> None:
+        """Close the bar before this tick's: CVaR is the mean of the worst 2.5 % of the changes from bar to bar."""
+        bar = tick.ts // self.made.bar_ns
+        if bar == self.bar:
+            return
+        if self.bar:
+            self.changes = [*self.changes, self.equity - self.bar_equity][-fills.BARS:]
+        if len(self.changes) >= fills.WARM_BARS:
+            count, ordered = Fraction(len(self.changes), 40), sorted(self.changes)
+            whole = int(count)
+            tail = sum(ordered[:whole], (count - whole) * ordered[whole])
+            self.cvar = max(Fraction(0), -tail / count)
+        self.bar, self.bar_equity = bar, self.equity
 
     def _fill(self, tick: Tick, order: Order, fill: Any) -> None:
         assert order.number not in self.filled, "an order is filled twice"
@@ -187,7 +205,7 @@ class Model:
         unclear = abs(abs(target) - abs(position)) <= slack
         limits = {"position": self.above(abs(target * mid), self.made.max_position),
                   "gross": self.above(self._committed(slot) + abs(target * mid), self.made.max_gross),
-                  "account_cvar": self.above(Fraction(self.cvar), self.made.cvar_limit)}
+                  "account_cvar": self.above(self.cvar, self.made.cvar_limit)}
         held = {name: 0 if unclear else -1 if reduces else found for name, found in limits.items() if found >= 0}
         nothing = self.made.latency_ns > 0 and abs(target - position) <= slack
         return dict.fromkeys(GATES, -1) | {
@@ -213,7 +231,8 @@ class Model:
         assert mark["state"] >= self.state if self.state == HALTED else mark["state"] in (ACTIVE, REDUCING, HALTED)
         self.peak = max(self.peak, self.equity)
         assert self.near(mark["peak_equity"], self.peak)
-        self.state, self.cvar = int(mark["state"]), float(mark["account_cvar_975"])
+        assert self.near(mark["account_cvar_975"], self.cvar)
+        self.state = int(mark["state"])
 
 
 cents = st.integers(100, 1_000_000)
