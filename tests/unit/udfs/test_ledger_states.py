@@ -252,7 +252,7 @@ class LedgerStates(RuleBasedStateMachine):
     @initialize(price=st.sampled_from(["mid", "cross"]), latency=st.sampled_from([0, 5 * MS]),
                 fee=st.sampled_from([0.0, 2.5, 80.0]), lot=st.sampled_from([1.0, 0.01, 1e-4]),
                 limit=st.sampled_from([(UNLIMITED, UNLIMITED), (150_000.0, 250_000.0)]),
-                breaker=st.sampled_from([(UNLIMITED, UNLIMITED), (0.05, 0.10)]),
+                breaker=st.sampled_from([(0.05, 0.10), (0.05, UNLIMITED), (UNLIMITED, UNLIMITED)]),
                 cvar=st.sampled_from([UNLIMITED, 200.0]))
     def open_account(self, price: Any, latency: int, fee: float, lot: float, limit: tuple[float, float],
                      breaker: tuple[float, float], cvar: float) -> None:
@@ -299,6 +299,17 @@ class LedgerStates(RuleBasedStateMachine):
         bid = max(1, round(self.quote[slot][0] * factor * 100)) / 100
         self.quote[slot] = (bid, bid + 0.01)
         self._take([self._tick(slot, 1)])
+
+    @precondition(lambda self: any(self.model.position.values()))
+    @rule(share=st.sampled_from([0.0, 0.04, 0.06, 0.08, 0.12]), goals=st.lists(targets, max_size=3))
+    def drawdown_reaches(self, share: float, goals: list[float]) -> None:
+        """The price of the largest position takes the account to a drawdown, and intents follow."""
+        slot = max(self.model.position, key=lambda held: abs(self.model.position[held]))
+        missing = self.model.peak * (1 - Fraction(share)) - self.model.equity
+        bid = round(float(self.model.mid[slot] + missing / self.model.position[slot]) * 100) / 100
+        if 1 <= bid <= 1_000_000:
+            self.quote[slot] = (bid, bid + 0.01)
+        self._take([self._tick(slot, 1), *(self._tick(slot, 1, goal) for goal in goals)])
 
     @rule(moves=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(-30, 30), st.none() | targets),
                          min_size=2, max_size=60))
