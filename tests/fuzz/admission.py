@@ -194,13 +194,17 @@ def check(messages: Sequence[Message], cuts: Sequence[int]) -> tuple[Faults, Jud
 
 def _misjudged(messages: Sequence[Message], judged: Judged) -> str:
     """The first verdict that plain Python does not share, empty for none."""
+    try:
+        return _wrongly_accepted(messages, judged) or _wrongly_rejected(judged)
+    except Exception as error:
+        return f"a plain Avro reader cannot read a message past the codec: {crash(error)}"
+
+
+def _wrongly_accepted(messages: Sequence[Message], judged: Judged) -> str:
     latest, most_behind = 0, int(profiles.DEFAULT.admission.max_behind_s * NS)
     for row in judged.accepted:
         at = row["offset"]
-        try:
-            tick = read(TICKS, messages[(at - FIRST) // STRIDE] or b"")
-        except Exception as error:
-            return f"offset {at} is accepted, a plain Avro reader says {type(error).__name__}: {error}"
+        tick = read(TICKS, messages[(at - FIRST) // STRIDE] or b"")
         broken = broken_rules(tick)
         same = all(tick[name] == row[name] for name in ("venue", "symbol", "seq", "ts_event", "bid", "ask"))
         if broken or not same:
@@ -208,6 +212,10 @@ def _misjudged(messages: Sequence[Message], judged: Judged) -> str:
         latest = max(latest, tick["ts_event"])
         if row["ts_order"] != latest or latest - tick["ts_event"] > most_behind:
             return f"offset {at} is accepted at order time {row['ts_order']}, its partition is at {latest}"
+    return ""
+
+
+def _wrongly_rejected(judged: Judged) -> str:
     for letter in judged.letters:
         if letter["reason"] in OWN_RULES:
             broken = broken_rules(read(TICKS, letter["payload"]))
