@@ -47,6 +47,12 @@ SYMBOL = np.dtype([("last_seq", np.int64), ("seen", np.int64)])
 SHARED = np.dtype([("ts_order", np.int64)])
 
 
+@numba.njit(cache=True, inline="always")
+def _beyond(later, earlier, most):
+    """Whether `later` is more than `most` after `earlier`; their distance may need 64 bits and no sign."""
+    return later > earlier and np.uint64(later) - np.uint64(earlier) > np.uint64(most)
+
+
 @numba.njit(cache=True)
 def _rules(verdict, named, prices, sizes, ts_event, ts_recv, max_ahead):
     """The rules that need nothing but the tick itself."""
@@ -68,7 +74,7 @@ def _rules(verdict, named, prices, sizes, ts_event, ts_recv, max_ahead):
             verdict[row] = 13
         elif prices[0, row] > prices[1, row]:
             verdict[row] = 14
-        elif ts_event[row] - ts_recv[row] > max_ahead:
+        elif _beyond(ts_event[row], ts_recv[row], max_ahead):
             verdict[row] = 15
 
 
@@ -97,7 +103,7 @@ def _sequence(symbols, shared, slot, seq, ts_event, bid, ask, flags, max_behind,
         if s.seen > 0 and seq[row] <= s.last_seq:
             verdict[row] = DUPLICATE
             continue
-        if shared[0].ts_order - ts_event[row] > max_behind:
+        if _beyond(shared[0].ts_order, ts_event[row], max_behind):
             verdict[row] = 16
             continue
         bits = flags[row] & RECEIVE_TIME

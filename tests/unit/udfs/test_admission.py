@@ -145,6 +145,15 @@ def test_a_stale_clock_is_measured_against_its_partition_and_does_not_use_up_its
     assert [row["ts_order"] for row in features] == [later, later]
 
 
+def test_times_further_apart_than_a_signed_number_holds_are_out_of_bounds() -> None:
+    first, last = -2**63, 2**63 - 1
+    assert [letter["reason"] for letter in admit(message(ts_event=last, ts_recv=-1))[1]] == ["time_ahead"]
+    assert [letter["reason"] for letter in admit(message(ts_event=last, ts_recv=first))[1]] == ["time_ahead"]
+    assert [letter["reason"] for letter in admit(message(), message(seq=2, ts_event=first))[1]] == ["time_behind"]
+    features, letters = admit(message(ts_event=START, ts_recv=last), message(symbol="NEXT"))
+    assert len(features) == 2 and not letters
+
+
 def test_a_tick_refused_by_itself_does_not_move_time() -> None:
     worker = shard()
     far = START + 10**6 * NS
