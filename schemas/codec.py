@@ -117,7 +117,7 @@ def _varint(buf, i, end):
 
 @numba.njit(cache=True)
 def _utf8(buf, i, end):
-    """Whether buf[i:end] is well-formed UTF-8 (RFC 3629), checked without the overlong three and four byte forms."""
+    """Whether buf[i:end] is well-formed UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF."""
     while i < end:
         byte = buf[i]
         if byte < 0x80:
@@ -131,6 +131,10 @@ def _utf8(buf, i, end):
         else:
             return False
         if i + extra >= end:
+            return False
+        second = buf[i + 1] if extra else 0
+        if (byte == 0xE0 and second < 0xA0) or (byte == 0xED and second >= 0xA0) \
+                or (byte == 0xF0 and second < 0x90) or (byte == 0xF4 and second >= 0x90):
             return False
         for k in range(extra):
             if buf[i + 1 + k] & 0xC0 != 0x80:
