@@ -1,7 +1,7 @@
 """`make reference`: a tick file through Kafka and the chain under the reference profile, and its checksums.
 
 The last line printed is one JSON object with the sums that bench/SEMANTICS.md defines, taken from what the chain wrote:
-fills and volume from fills.v1, pnl, eq and spr from equity.v1 (one row a tick), sig and cv from risk.v1.
+fills and volume from fills.v1, all others from decisions.v1, which has one record a tick.
 """
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import numpy as np
 from connectors.market import parquet
 from connectors.read_columns import read_columns
 from sigmaflow import submit
-from sigmaflow.runs import Firsts, Run, send
+from sigmaflow.runs import Run, send
 from sigmaflow.stack import console
+from udfs.stages import sizing
+
+WARM = sizing.GATES.index("warm")
 
 
 def run(file: str, rows: int = 0, jobs: str = "one", parallelism: int = 1) -> dict[str, Any]:
@@ -23,10 +26,10 @@ def run(file: str, rows: int = 0, jobs: str = "one", parallelism: int = 1) -> di
     path = Path(file)
     total = rows or parquet.open_parquet(path).metadata.num_rows
     chunks = parquet.read(path, total)
-    with Run("reference", "reference", jobs, parallelism, taps="risk.v1") as r:
+    with Run("reference", "reference", jobs, parallelism) as r:
         sent = send(r.writer, chunks, total)
         settled = r.settle()
-        found = checksums(r, total)
+        found = checksums(r)
         size = _slowest_checkpoint(r)
     console().print(f"{total:,} ticks in {sent + settled:.1f} s from the first tick sent to the last result written: "
                     f"{total / (sent + settled):,.0f} ticks/s, {jobs} job(s), parallelism {parallelism}; "
@@ -35,25 +38,22 @@ def run(file: str, rows: int = 0, jobs: str = "one", parallelism: int = 1) -> di
     return found
 
 
-def checksums(r: Run, rows: int) -> dict[str, Any]:
+def checksums(r: Run) -> dict[str, Any]:
     """The sums over what the chain wrote, as bench/SEMANTICS.md defines them."""
-    fills = marks = 0
+    fills = decided = 0
     volume = eq = spr = sig = cv = 0.0
     last: dict[bytes, float] = {}
     for c in read_columns("fills.v1", r.settings, r.namespace, read_committed=True):
         fills += len(c["quantity"])
         volume += float(np.sum(c["quantity"]))
-    for c in read_columns("equity.v1", r.settings, r.namespace, read_committed=True):
-        marks += len(c["symbol_pnl"])
+    for c in read_columns("decisions.v1", r.settings, r.namespace, read_committed=True):
+        decided += len(c["symbol_pnl"])
         eq += float(np.sum(c["symbol_pnl"]))
         spr += float(np.sum(c["spread"]))
+        sig += float(np.sum(c["score"]))
+        cv += float(np.sum(c["cvar_975"][c["gates.passed"][:, WARM] > 0]))
         last |= _last(c)
-    firsts = Firsts()
-    for c in read_columns("risk.v1", r.settings, r.namespace):
-        first = firsts.of(c["tick_id"])
-        sig += float(np.sum(c["score"][first]))
-        cv += float(np.sum(c["cvar_975"][first & (c["warm"] > 0)]))
-    return {"rows": marks, "fills": fills, "volume": int(volume) if volume == int(volume) else volume,
+    return {"rows": decided, "fills": fills, "volume": int(volume) if volume == int(volume) else volume,
             "pnl": sum(last.values()), "eq": eq, "sig": sig, "cv": cv, "spr": spr}
 
 

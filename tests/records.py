@@ -83,6 +83,7 @@ def _decide(rng: Any, ledger: Ledger, head: Row, mid: float, fills: list[Row], d
         "order_quantity": 0.0 if gate else quantity,
         "equity": ledger.equity(), "failed_gate": gate,
         "binding_constraint": "kelly", "top_alpha": ALPHAS[0], "effects": number, "chain": f"{number:032x}",
+        "spread": 0.0, "position": 0.0, "symbol_pnl": 0.0,
         "gates": [{"gate": "gross", "passed": gate != "gross", "value": 0.01, "limit": 0.05}],
     })  # fmt: skip
     if gate:

@@ -107,9 +107,9 @@ REFERENCE = Profile(
     alphas=Alphas(names=("book_pressure_vol", "momentum_3_6", "mean_reversion_50")),
     ensemble=Ensemble(blend="logistic", weights=(1.2, 0.6, 0.9)),
     risk=Risk(tail="ceil"),
-    fills=Fills(price="mid", mark_every_ns=0),
+    fills=Fills(price="mid"),
 )
-"""bench/SEMANTICS.md exactly: its checksums are the test. No limit but its own, no cost, a mark at every tick."""
+"""bench/SEMANTICS.md exactly: its checksums are the test. No limit but its own, no cost."""
 
 DEFAULT = Profile(
     name="default",

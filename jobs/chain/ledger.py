@@ -135,12 +135,14 @@ class Ledger:
                  for name in ("value", "limit", "passed")}
         count = np.where(intended, len(GATES), len(sizing.GATES))
         order_id = mixed(columns["intent_id"].view(np.uint64), made["order"])
-        return self._cause(columns, rows) | {name: columns[name] for name in (
-            "mid", "score", "mu", "sigma", "cvar_975", "target_notional")} | self._sized(columns, rows) | self._gates(
-            {f"gate_{name}": held for name, held in gates.items()}, rows, count) | {
+        plain = ("mid", "spread", "score", "mu", "sigma", "cvar_975", "target_notional")
+        judged = self._gates({f"gate_{name}": held for name, held in gates.items()}, rows, count)
+        return self._cause(columns, rows) | {name: columns[name] for name in plain} | judged | self._sized(
+            columns, rows) | {
             "decision_id": mixed(np.repeat(self._key, len(rows)), columns["account_seq"]),
             "intent_id": np.where(intended, columns["intent_id"], NULL_LONG),
             "order_id": np.where(sent, order_id, NULL_LONG), "target": made["target"], "equity": made["equity"],
+            "position": made["position"], "symbol_pnl": made["symbol_pnl"],
             "order_quantity": np.where(sent, made["quantity"], 0.0),
             "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
             "config_digest": self._constant(self._profile.digest, len(rows)),

@@ -50,7 +50,8 @@ FILL = np.dtype([("row", np.int64), ("quantity", np.float64), ("price", np.float
                  ("order", np.int64), ("intent", np.int64), ("sent", np.int64), ("decision_mid", np.float64),
                  ("position", np.float64), ("cash", np.float64), ("realized", np.float64), ("alpha", np.int64)])
 DECISION = np.dtype([("order", np.int64), ("target", np.float64), ("quantity", np.float64), ("equity", np.float64),
-                     ("failed", np.int64), ("value", np.float64, len(GATES)), ("limit", np.float64, len(GATES)),
+                     ("position", np.float64), ("symbol_pnl", np.float64), ("failed", np.int64),
+                     ("value", np.float64, len(GATES)), ("limit", np.float64, len(GATES)),
                      ("passed", np.int64, len(GATES))])
 """One for each tick. Where there was no intent: no order, no target (NaN), and gates that judged nothing (zeros)."""
 MARK = np.dtype([("row", np.int64), ("position", np.float64), ("symbol_pnl", np.float64), ("cash", np.float64),
@@ -197,12 +198,13 @@ def _kernel(symbols, shared, slots, slot, ts, bid, ask, mid, intent, intent_id, 
                     filled += 1
                     _revalue(symbols, slots, a)
                     drawdown = _state(a, limit, a.cash + a.value)
+        out.position, out.symbol_pnl = s.position, s.cash_flow + s.position * mid[row]
         due = limit.mark == 0 or ts[row] // limit.mark != a.mark
         if due or filled > before:
             a.mark = ts[row] // limit.mark if limit.mark > 0 else 0
             m = marks[marked]
             marked += 1
-            m.row, m.position, m.symbol_pnl = row, s.position, s.cash_flow + s.position * mid[row]
+            m.row, m.position, m.symbol_pnl = row, out.position, out.symbol_pnl
             m.cash, m.equity, m.peak_equity, m.drawdown = a.cash, a.cash + a.value, a.peak, drawdown
             m.gross, m.net, m.account_cvar_975, m.state = a.gross, a.value, a.cvar, a.state
             m.orders, m.fills = a.orders, a.fills

@@ -46,6 +46,12 @@ def read(topics: dict[str, Log], topic: str) -> dict[str, Any]:
     return Decoder(schema, {contracts().id(topic): schema}).decode(messages).columns
 
 
+def in_order(values: Any, held: dict[str, Any], decisions: dict[str, Any]) -> list[float]:
+    """A column of a keyed topic in the order of the account."""
+    by_tick = dict(zip(held["tick_id"].tolist(), values.tolist(), strict=True))
+    return [by_tick[tick] for tick in decisions["tick_id"].tolist()]
+
+
 @pytest.fixture(scope="module")
 def columns() -> dict[str, Any]:
     return reference_strategy.ticks(8_000)
@@ -63,13 +69,15 @@ def one(ticks: Log) -> dict[str, Log]:
 
 def test_reference_sums_equal_a_plain_program(columns: dict[str, Any], one: dict[str, Log]) -> None:
     wanted = reference_strategy.checksums(columns)
-    fills, equity, risk = (read(one, topic) for topic in ("fills.v1", "equity.v1", "risk.v1"))
+    fills, decisions, risk = (read(one, topic) for topic in ("fills.v1", "decisions.v1", "risk.v1"))
     assert wanted["fills"] > 20
     assert len(fills["quantity"]) == wanted["fills"]
     assert fills["quantity"].sum() == wanted["volume"]
-    assert equity["symbol_pnl"].sum() == wanted["eq"]
-    assert equity["spread"].sum() == wanted["spr"]
-    assert sum({equity["symbol"].at(i): p for i, p in enumerate(equity["symbol_pnl"])}.values()) == wanted["pnl"]
+    assert decisions["symbol_pnl"].sum() == wanted["eq"]
+    assert decisions["spread"].sum() == wanted["spr"]
+    assert sum({decisions["symbol"].at(i): p for i, p in enumerate(decisions["symbol_pnl"])}.values()) == wanted["pnl"]
+    assert decisions["score"].tolist() == in_order(risk["score"], risk, decisions)
+    assert decisions["cvar_975"].tolist() == in_order(risk["cvar_975"], risk, decisions)
     assert risk["score"].sum() == pytest.approx(wanted["sig"], abs=1e-6)
     assert risk["cvar_975"][risk["warm"] > 0].sum() == pytest.approx(wanted["cv"], rel=1e-9)
 

@@ -129,7 +129,8 @@ def test_what_is_just_within_bounds_is_accepted() -> None:
     features, letters = admit(
         message(symbol="LOCKED", bid=101.0), message(symbol="X" * 64), message(symbol="A:B"),
         message(symbol="AHEAD", ts_event=START + 60 * NS), message(symbol="BEHIND", ts_event=START),
-        message(symbol="TINY", bid=5e-324, ask=5e-324), message(symbol="SEQ0", seq=0), message(symbol="SEQ-", seq=2**53))
+        message(symbol="TINY", bid=5e-324, ask=5e-324), message(symbol="SEQ0", seq=0),
+        message(symbol="LAST", seq=2**53))
     assert not letters
     assert [row["flags"] for row in features] == [admission.LOCKED, 0, 0, 0, 0, admission.LOCKED, 0, 0]
 

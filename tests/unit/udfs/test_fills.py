@@ -75,6 +75,8 @@ class Plain:
             self.fill(row, t, quantity)
         elif quantity != 0:
             self.waiting[slot] = ts + self.made.latency_ns, quantity
+        else:
+            self.waiting.pop(slot, None)
 
     def fill(self, row: int, t: Tick, quantity: float) -> None:
         """Book a signed quantity."""

@@ -196,6 +196,8 @@ class Model:
             first = GATES[decision["failed"]]
             assert failing[first] >= 0, f"{first} stops an order that is within it"
             assert all(failing[gate] <= 0 for gate in GATES[:decision["failed"]]), "an earlier gate was passed by"
+            if first == "quantity":  # the position already is the target: what is under way is not wanted
+                self.open.pop(tick.slot, None)
 
     def _failing(self, slot: int, target: Fraction) -> dict[str, int]:
         """For each gate 1 where it must stop the order, -1 where it must not, 0 where rounding decides."""
