@@ -1,4 +1,4 @@
-"""sizing: new targets in the account's total order. risk.v1 to intents.v1 and progress.v1.
+"""sizing: new targets in the account's total order. risk.v1 and dead letters to proposals.v1 and intents.v1.
 
     flink run -d -py jobs/sizing.py --profile default
 """

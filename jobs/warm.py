@@ -11,7 +11,7 @@ import numpy as np
 import schemas
 from jobs.chain import plans
 from jobs.chain.inprocess import Chain, contracts
-from jobs.chain.options import TAPS
+from jobs.chain.plans import TAPS
 from jobs.chain.shard import TICKS
 from schemas.codec import Encoder, Text
 from udfs import profiles

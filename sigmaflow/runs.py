@@ -22,13 +22,11 @@ import schemas
 from connectors import broker, topics
 from connectors.offsets import Groups
 from connectors.ticks import TOPIC, TickWriter
-from jobs.chain.plans import JOBS
+from jobs.chain.plans import JOBS, READS
 from sigmaflow import stack, submit
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
-READS = {"pipeline": (TOPIC,), "features": (TOPIC,), "alphas": ("features.v1",), "ensemble": ("signals.v1",),
-         "risk": ("opportunities.v1",), "sizing": ("risk.v1",), "fills": (TOPIC, "intents.v1", "progress.v1")}
 BATCH_MS = 50
 """Micro-batches of a run are longer than a live market's: nobody waits for a single tick, and the results are the same.
 """

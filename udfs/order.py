@@ -2,10 +2,11 @@
 
 Within a shard (a partition of the ticks topic) `ts_order` never falls. The total order is (ts_order, shard, place in
 the shard). A tick may leave as soon as no shard can still send an earlier one, that is when every shard's latest tick
-lies behind it. The order is therefore a function of the shards' contents alone and not of how they arrive. A shard
-whose log has nothing more is left out by the caller's word (`silent`); should it then send an earlier tick after all,
-that tick takes the next place. How many ticks of each shard have left (`counts`) says exactly where a release was
-cut, so that another job can release the same ticks in the same order (`release_until`), even then.
+lies behind it. The order is therefore a function of the shards' contents alone and not of how they arrive.
+
+Waiting for a shard whose log holds nothing more would never end, so the caller may set it a `Frontier`: from some
+offset on, nothing in that shard comes before some order time. A tick that does is moved up to it. The caller writes
+every frontier down before it acts on it: shards and frontiers together settle the order, whoever reads them again.
 
 A row travels as one column of two matrices, `ints` and `floats`, with the fields named below; `slot` numbers the
 symbols of the account.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,9 +27,18 @@ from udfs.stage import Columns, Store
 INTS = ("slot", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order",
         "flags", "history", "regime", "top_alpha", "horizon", "warm")
 FLOATS = ("bid", "ask", "bid_size", "ask_size", "mid", "spread", "volatility", "score", "mu", "sigma", "cvar_975")
-SLOT, TS = INTS.index("slot"), INTS.index("ts_order")
+SLOT, TS, OFFSET = INTS.index("slot"), INTS.index("ts_order"), INTS.index("offset")
 META = "order"
 """Key of the packed frontier."""
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """From `offset` on, ticks of `shard` have an order time of at least `ts_order`, nanoseconds."""
+
+    shard: int
+    offset: int
+    ts_order: int
 
 
 @dataclass(frozen=True)
@@ -88,51 +98,83 @@ class Merge:
     store: Store
     seq: int = 0
     """Ticks released so far: the account sequence number of the last one."""
-    counts: list[int] = field(default_factory=list)
-    """The same by shard."""
-    offsets: list[int] = field(default_factory=list)
-    """Offset of the last tick that each shard has seen, -1 before the first."""
+    seen: list[int] = field(default_factory=list)
+    """Offset up to which each shard's log has been accounted for, -1 before the first."""
     _number: int = 0
-    _frontier: list[int] = field(default_factory=list)
+    _latest: list[int] = field(default_factory=list)
+    """Order time of each shard that no tick still to come from it can be before."""
+    _skipped: list[set[int]] = field(default_factory=list)
+    _frontiers: list[deque[Frontier]] = field(default_factory=list)
     _waiting: list[deque[_Chunk]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.counts, self.offsets, self._frontier = [0] * self.shards, [-1] * self.shards, [-1] * self.shards
+        self.seen, self._latest = [-1] * self.shards, [-1] * self.shards
+        self._skipped = [set() for _ in range(self.shards)]
+        self._frontiers = [deque() for _ in range(self.shards)]
         self._waiting = [deque() for _ in range(self.shards)]
         packed = self.store.get(META)
         if packed is None:
             return
-        self.seq, self.counts, self.offsets, self._frontier, self._number, waiting = pickle.loads(packed)
+        self.seq, self.seen, self._latest, self._skipped, self._number, waiting = pickle.loads(packed)
         for chunks, held in zip(self._waiting, waiting, strict=True):
             chunks.extend(_Chunk(pickle.loads(self.store.get(f"chunk:{n}") or b""), start, n) for n, start in held)
 
     def add(self, shard: int, new: Rows, offset: int) -> None:
-        """Take the next rows of a shard, which has seen its log up to `offset`."""
-        self.offsets[shard] = max(self.offsets[shard], offset)
+        """Take the next rows of a shard, whose log is accounted for up to `offset`."""
+        ts, offsets = new.ints[TS], new.ints[OFFSET]
+        np.maximum(ts, self._latest[shard], out=ts)
+        self._account(shard, offset)
+        for frontier in self._reached(shard):
+            behind = int(np.searchsorted(offsets, frontier.offset))
+            np.maximum(ts[behind:], frontier.ts_order, out=ts[behind:])
+            self._latest[shard] = max(self._latest[shard], frontier.ts_order)
         if len(new):
             self._waiting[shard].append(_Chunk(new))
-            self._frontier[shard] = max(self._frontier[shard], int(new.ints[TS, -1]))
+            self._latest[shard] = max(self._latest[shard], int(ts[-1]))
+
+    def skip(self, shard: int, offset: int) -> None:
+        """Account for a tick of a shard that was refused."""
+        if offset > self.seen[shard]:
+            self._skipped[shard].add(offset)
+            self._account(shard, self.seen[shard])
+            self._move(shard)
+
+    def quiet(self, frontier: Frontier) -> None:
+        """Take a frontier; it holds as soon as the shard's log is accounted for up to its offset."""
+        self._frontiers[frontier.shard].append(frontier)
+        self._move(frontier.shard)
+
+    def _move(self, shard: int) -> None:
+        for frontier in self._reached(shard):
+            self._latest[shard] = max(self._latest[shard], frontier.ts_order)
+
+    def _account(self, shard: int, offset: int) -> None:
+        seen, skipped = max(self.seen[shard], offset), self._skipped[shard]
+        while seen + 1 in skipped:
+            seen += 1
+        self.seen[shard] = seen
+        if skipped:
+            self._skipped[shard] = {offset for offset in skipped if offset > seen}
+
+    def _reached(self, shard: int) -> Iterator[Frontier]:
+        known = self._frontiers[shard]
+        while known and known[0].offset <= self.seen[shard] + 1:
+            yield known.popleft()
+
+    def needed(self, shards: Sequence[int]) -> list[Frontier]:
+        """Frontiers of these shards that would let all rows go that wait for nobody else."""
+        ts = max(self._latest) + 1
+        return [Frontier(s, self.seen[s] + 1, ts) for s in shards if self._latest[s] < ts]
 
     @property
     def pending(self) -> int:
         """Rows that wait."""
-        return sum(map(self._held, range(self.shards)))
+        return sum(len(chunk.rows) - chunk.start for chunks in self._waiting for chunk in chunks)
 
-    def _held(self, shard: int) -> int:
-        return sum(len(chunk.rows) - chunk.start for chunk in self._waiting[shard])
-
-    def release(self, silent: Collection[int] = ()) -> Rows:
-        """All rows that may leave, in order. `silent` shards are not waited for."""
-        active = [(ts, shard) for shard, ts in enumerate(self._frontier) if shard not in silent]
-        ts, shard = min(active) if active else max((ts, shard) for shard, ts in enumerate(self._frontier))
+    def release(self) -> Rows:
+        """All rows that may leave, in order."""
+        ts, shard = min((ts, shard) for shard, ts in enumerate(self._latest))
         return self._take([self._before(s, ts, "right" if s <= shard else "left") for s in range(self.shards)])
-
-    def release_until(self, counts: Sequence[int]) -> Rows | None:
-        """The rows that make up these counts by shard with those before; None while some have not come."""
-        take = [max(0, wanted - had) for wanted, had in zip(counts, self.counts, strict=True)]
-        if any(count > self._held(shard) for shard, count in enumerate(take)):
-            return None
-        return self._take(take)
 
     def _before(self, shard: int, ts: int, side: Any) -> int:
         """How many waiting rows of a shard lie before (or, with side right, at) an order time."""
@@ -155,7 +197,6 @@ class Merge:
 
     def _pop(self, shard: int, count: int) -> Iterator[Rows]:
         chunks = self._waiting[shard]
-        self.counts[shard] += count
         while count:
             chunk = chunks[0]
             end = min(len(chunk.rows), chunk.start + count)
@@ -179,4 +220,4 @@ class Merge:
             chunk.start = 0
             self.store.put(f"chunk:{chunk.number}", pickle.dumps(chunk.rows))
         waiting = [[(chunk.number, chunk.start) for chunk in chunks] for chunks in self._waiting]
-        self.store.put(META, pickle.dumps((self.seq, self.counts, self.offsets, self._frontier, self._number, waiting)))
+        self.store.put(META, pickle.dumps((self.seq, self.seen, self._latest, self._skipped, self._number, waiting)))

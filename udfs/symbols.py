@@ -1,6 +1,7 @@
 """From venue and symbol, as bytes in a buffer, to a small number that indexes state, without a Python object a row."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from schemas.codec import Text
 from udfs.stage import KeyedState
 
-_OFFSET, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+START, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 UNKNOWN = -1
 
 
@@ -18,7 +19,7 @@ UNKNOWN = -1
 def _hash(venue_pool, venue_start, venue_length, pool, start, length, out):
     """FNV-1a (64 bits) of venue, a colon and symbol (http://www.isthe.com/chongo/tech/comp/fnv/)."""
     for row in range(out.shape[0]):
-        value = _OFFSET
+        value = START
         for k in range(venue_length[row]):
             value = (value ^ np.uint64(venue_pool[venue_start[row] + k])) * _PRIME
         value = (value ^ np.uint64(58)) * _PRIME
@@ -42,13 +43,36 @@ def _find(hashes, table, slots, out):
 
 
 @numba.njit(cache=True)
-def mix(key, seq, out):
-    """Lineage id of each tick: the splitmix64 finaliser over the symbol's hash and seq (Steele et al. 2014)."""
+def _mix(key, seq, out):
     for row in range(out.shape[0]):
         z = key[row] + np.uint64(seq[row]) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         out[row] = np.int64(z ^ (z >> np.uint64(31)))
+
+
+@numba.njit(cache=True)
+def _digest(pool, offsets, skip, rows, out):
+    for i in range(rows.shape[0]):
+        value = out[rows[i]]
+        for k in range(offsets[i] + skip, offsets[i + 1]):
+            value = (value ^ np.uint64(pool[k])) * _PRIME
+        out[rows[i]] = value
+
+
+def digests(values: Sequence[bytes | None], skip: int, rows: NDArray[np.int64], out: NDArray[np.uint64]) -> None:
+    """Put each value, its first `skip` bytes left out, into the FNV-1a hash of its row, in place; START begins one."""
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(value or b"") for value in values], out=offsets[1:])
+    pool = np.frombuffer(b"".join(value or b"" for value in values) or b"\0", np.uint8)
+    _digest(pool, offsets, skip, rows, out)
+
+
+def mixed(key: NDArray[np.uint64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ids of what a key and a number identify: the splitmix64 finaliser over both (Steele et al. 2014)."""
+    out = np.empty(len(key), np.int64)
+    _mix(key, number, out)
+    return out
 
 
 def hashes(venue: Text, symbol: Text) -> NDArray[np.uint64]:

@@ -11,13 +11,16 @@ import numpy as np
 
 import schemas
 from jobs.chain import plans
-from jobs.chain.account import INTENTS, PROGRESS, QUIET, AccountWorker
+from jobs.chain.account import AccountWorker
 from jobs.chain.contracts import Contracts
-from jobs.chain.messages import NEXT, ROWS, Emission, MicroBatch
-from jobs.chain.shard import TICKS, ShardWorker
+from jobs.chain.messages import NEXT, PROPOSALS, ROWS, Emission, MicroBatch
+from jobs.chain.shard import DEAD, TICKS, ShardWorker
+from jobs.chain.total_order import QUIET
+from udfs.order import Frontier
 from udfs.profiles import Profile
 
 Log = list[list[bytes]]
+ACCOUNT_JOBS = ("pipeline", "sizing", "fills")
 
 
 class Memory(dict[str, bytes]):
@@ -32,6 +35,25 @@ class Memory(dict[str, bytes]):
         self.pop(key, None)
 
 
+class MemoryEdges:
+    """Logs of which nothing more is known than what was read, and frontiers in a list."""
+
+    def __init__(self, shards: int, frontiers: list[Frontier]) -> None:
+        self._shards, self.held = shards, frontiers
+
+    def ends(self) -> list[tuple[int, int]]:
+        """First and next offset of each partition: no reader is behind them."""
+        return [(0, 0)] * self._shards
+
+    def frontiers(self) -> list[Frontier]:
+        """All frontiers so far."""
+        return list(self.held)
+
+    def write(self, frontiers: Sequence[Frontier]) -> None:
+        """Keep frontiers."""
+        self.held += frontiers
+
+
 def contracts() -> Contracts:
     """Contracts with made-up schema ids."""
     ids = {name: number for number, name in enumerate(schemas.topics(), 1)}
@@ -42,28 +64,34 @@ class Chain:
     """The jobs of one run. `largest` bounds a micro-batch; `seed` decides cuts, interleaving and restarts.
 
     With `restart` above 0 a worker is thrown away and made again from its store with that probability before each call.
+    With `impatient` above 0 the account gives up, with that probability, on every shard that has not sent yet.
     """
 
     def __init__(self, profile: Profile, shards: int, largest: int = 1_000_000, seed: int = 0, restart: float = 0.0,
-                 taps: tuple[str, ...] = ()) -> None:
-        self._profile, self._shards, self._largest, self._restart, self._taps = profile, shards, largest, restart, taps
+                 taps: tuple[str, ...] = (), impatient: float = 0.0) -> None:
+        self._profile, self._count, self._taps = profile, shards, taps
+        self._largest, self._restart, self._impatient = largest, restart, impatient
         self._random = np.random.default_rng(seed)
         self._contracts = contracts()
         self.topics: dict[str, Log] = {}
 
-    def run(self, jobs: Sequence[str], ticks: Log) -> dict[str, Log]:
-        """Run these jobs one after another; all topics written."""
+    def run(self, jobs: Sequence[str], ticks: Log, frontiers: Sequence[Frontier] = ()) -> dict[str, Log]:
+        """Run these jobs one after another; all topics written. `frontiers` are those of the run to compute again."""
         self.topics[TICKS] = ticks
+        self.edges = MemoryEdges(self._count, list(frontiers))
         for job in jobs:
-            self._job(job)
+            rows = self._shards(job) if job != "fills" else []
+            if job in ACCOUNT_JOBS:
+                self._account(job, rows)
         return self.topics
 
-    def _job(self, job: str) -> None:
-        plan = plans.shard(job, self._profile, self._contracts, self._shards, self._taps)
-        stores = [Memory() for _ in range(self._shards)]
+    def _shards(self, job: str) -> list[MicroBatch]:
+        """Run a job's shards; the rows that they give the account."""
+        plan = plans.shard(job, self._profile, self._contracts, self._count, self._taps)
+        stores = [Memory() for _ in range(self._count)]
         workers = [ShardWorker(plan, shard, store) for shard, store in enumerate(stores)]
         rows: list[MicroBatch] = []
-        for batch in self._interleaved(plan.source, self._read(plan.source)):
+        for batch in self._interleaved(plan.source):
             if self._again():
                 workers[batch.shard] = ShardWorker(plan, batch.shard, stores[batch.shard])
             for e in workers[batch.shard].process(batch):
@@ -71,38 +99,39 @@ class Chain:
                     rows.append(MicroBatch(ROWS, batch.shard, [e.payload], [0]))
                 else:
                     self._write(e, batch.shard)
-        if plan.forward:
-            self._account(job, rows)
+        return rows
 
     def _account(self, job: str, rows: list[MicroBatch]) -> None:
-        plan, store = plans.account(job, self._profile, self._contracts, self._shards), Memory()
-        worker = AccountWorker(plan, store, self._log_ends)
-        followed = [self._interleaved(topic, self._read(topic)) for topic in (INTENTS, PROGRESS)] if plan.follow else []
-        for batch in self._mixed([iter(rows), *followed]):
+        plan = plans.account(job, self._profile, self._contracts, self._count, self._taps)
+        store, edges = Memory(), self.edges if plan.ordered else None
+        worker = AccountWorker(plan, store, edges)
+        streams = [iter(rows), self._interleaved(DEAD)] if plan.refused else [iter(rows)]
+        for batch in self._mixed(streams if plan.ordered else [self._interleaved(PROPOSALS)]):
             if self._again():
-                worker = AccountWorker(plan, store, self._log_ends)
-            for e in worker.process(batch):
-                self._write(e, 0)
-        for _ in range(QUIET):
-            for e in worker.idle():
-                self._write(e, 0)
+                worker = AccountWorker(plan, store, edges)
+            self._write_all(worker.process(batch))
+            if self._random.random() < self._impatient:
+                self._give_up(worker)
+        self._give_up(worker)
 
-    def _log_ends(self) -> list[tuple[int, int]]:
-        return [(0, len(part)) for part in self.topics[TICKS]]
+    def _give_up(self, worker: AccountWorker) -> None:
+        for _ in range(QUIET):
+            self._write_all(worker.idle())
+
+    def _write_all(self, emissions: list[Emission]) -> None:
+        for e in emissions:
+            self._write(e, 0)
 
     def _again(self) -> bool:
         return self._restart > 0 and self._random.random() < self._restart
 
-    def _read(self, topic: str) -> Log:
-        return self.topics.get(topic, [[]])
-
     def _write(self, e: Emission, shard: int) -> None:
         partitions = schemas.topics()[e.topic].partitions
-        log = self.topics.setdefault(e.topic, [[] for _ in range(self._shards if partitions > 1 else 1)])
+        log = self.topics.setdefault(e.topic, [[] for _ in range(self._count if partitions > 1 else 1)])
         log[shard if partitions > 1 else 0].extend(e.values)
 
-    def _interleaved(self, topic: str, log: Log) -> Iterator[MicroBatch]:
-        return self._mixed([self._cut(topic, shard, part) for shard, part in enumerate(log)])
+    def _interleaved(self, topic: str) -> Iterator[MicroBatch]:
+        return self._mixed([self._cut(topic, shard, part) for shard, part in enumerate(self.topics.get(topic, [[]]))])
 
     def _cut(self, topic: str, shard: int, part: list[bytes]) -> Iterator[MicroBatch]:
         at = 0

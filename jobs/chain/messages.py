@@ -1,6 +1,7 @@
 """What a worker hands to the operator: messages for topics, or rows for the next operator."""
 from __future__ import annotations
 
+import copy
 import io
 import struct
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,9 @@ HOT, LEDGER, NEXT = 0, 1, 2
 
 ROWS = "rows"
 
-EXACTLY_ONCE = ("intents.v1", "fills.v1", "equity.v1", "decisions.v1")
+PROPOSALS, INTENTS, FRONTIERS = "proposals.v1", "intents.v1", "frontiers.v1"
+FILLS, EQUITY, DECISIONS = "fills.v1", "equity.v1", "decisions.v1"
+EXACTLY_ONCE = (INTENTS, FILLS, EQUITY, DECISIONS)
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,20 @@ class RecordWriter:
         out.seek(5)
         fastavro.schemaless_writer(out, self._schema, record)
         return out.getvalue()
+
+
+@dataclass(frozen=True)
+class RecordReader:
+    """Avro messages to dictionaries, for topics with few messages. `writers` has the schemas by id."""
+
+    writers: Mapping[int, dict[str, Any]]
+
+    @cached_property
+    def _schemas(self) -> dict[int, Any]:
+        return {number: fastavro.parse_schema(copy.deepcopy(schema)) for number, schema in self.writers.items()}
+
+    def read(self, message: bytes) -> dict[str, Any]:
+        """One message. Raises KeyError for an unknown schema id."""
+        (number,) = struct.unpack_from(">I", message, 1)
+        found: dict[str, Any] = fastavro.schemaless_reader(io.BytesIO(message[5:]), self._schemas[number], None)
+        return found

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import schemas
+from jobs.chain.messages import FRONTIERS
+from jobs.chain.plans import TAPS
+from jobs.chain.shard import TICKS
 from sigmaflow.errors import UserError
 from sigmaflow.settings import load
 from udfs import profiles
 from udfs.profiles import Profile
 
-TAPS = ("features.v1", "signals.v1", "opportunities.v1", "risk.v1")
-"""Topics that `pipeline` writes only where they are asked for."""
+INPUTS = (TICKS, FRONTIERS)
+"""What settles everything else: the topics that a replay reads of the run that it computes again."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Options:
     bootstrap: str
     registry: str
     namespace: str
+    recorded: str | None
     taps: tuple[str, ...]
     batch_ms: int
     idle_ms: int
@@ -30,7 +34,15 @@ class Options:
 
     def topic(self, name: str) -> str:
         """Name of a topic in this run: its own, or with the run's namespace in front."""
-        return f"{self.namespace}.{name}" if self.namespace else name
+        return _named(self.namespace, name)
+
+    def source(self, name: str) -> str:
+        """Name of a topic to read: of the recording where one is replayed and the topic is its input."""
+        return _named(self.recorded, name) if self.recorded is not None and name in INPUTS else self.topic(name)
+
+
+def _named(namespace: str, name: str) -> str:
+    return f"{namespace}.{name}" if namespace else name
 
 
 def parse(job: str, argv: Sequence[str]) -> Options:
@@ -40,6 +52,8 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     p.add_argument("--bootstrap", help="Kafka address, host:port (default: the stack's settings)")
     p.add_argument("--registry", help="registry address, Confluent-compatible API version 7")
     p.add_argument("--namespace", default="", help="prefix of all topics, to keep a run apart")
+    p.add_argument("--recorded", metavar="NAMESPACE",
+                   help="read ticks and frontiers of another run (empty: the market's own), to compute it again")
     p.add_argument("--taps", default="",
                    help=f"intermediate topics that pipeline also writes: all, or of {','.join(TAPS)}")
     p.add_argument("--batch-ms", type=int, default=5, help="length of a micro-batch, milliseconds")
@@ -48,8 +62,8 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     a = p.parse_args(argv)
     settings = load()
     return Options(_profile(a.profile), a.bootstrap or settings.kafka.bootstrap, a.registry or settings.registry.url,
-                   a.namespace, _taps(a.taps), _positive("batch-ms", a.batch_ms), _positive("idle-ms", a.idle_ms),
-                   schemas.shards())
+                   a.namespace, a.recorded, _taps(a.taps), _positive("batch-ms", a.batch_ms),
+                   _positive("idle-ms", a.idle_ms), schemas.shards())
 
 
 def _profile(name: str) -> Profile:

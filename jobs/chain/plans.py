@@ -2,48 +2,56 @@
 """
 from __future__ import annotations
 
-from jobs.chain.account import INTENTS, PROGRESS, AccountPlan
+from jobs.chain.account import AccountPlan
 from jobs.chain.contracts import Contracts
-from jobs.chain.messages import EXACTLY_ONCE
+from jobs.chain.messages import DECISIONS, EQUITY, FILLS, FRONTIERS, INTENTS, PROPOSALS
 from jobs.chain.shard import DEAD, TICKS, ShardPlan
 from udfs.profiles import Profile
-from udfs.stages import alphas, ensemble, features, fills, quotes, risk, sizing
+from udfs.stages import alphas, ensemble, features, fills, risk, sizing
 
 KEYED_STAGES = {"features": features.stage, "alphas": alphas.stage, "ensemble": ensemble.stage, "risk": risk.stage}
 KEYED_TOPICS = {"features": "features.v1", "alphas": "signals.v1", "ensemble": "opportunities.v1", "risk": "risk.v1"}
-SOURCES = {"features": TICKS, "alphas": "features.v1", "ensemble": "signals.v1", "risk": "opportunities.v1",
-           "sizing": "risk.v1"}
+READS = {"pipeline": (TICKS,), "features": (TICKS,), "alphas": ("features.v1",), "ensemble": ("signals.v1",),
+         "risk": ("opportunities.v1",), "sizing": ("risk.v1", DEAD), "fills": (PROPOSALS,)}
+"""Topics that a job follows from their first offset on; those that shards are made of come first."""
+
 JOBS = ("features", "alphas", "ensemble", "risk", "sizing", "fills")
+TAPS = (*KEYED_TOPICS.values(), PROPOSALS)
+"""Topics that `pipeline` writes only where they are asked for."""
+
+RESULTS = (INTENTS, FILLS, EQUITY, DECISIONS)
 
 
 def topics(job: str) -> list[str]:
-    """Topics that a job reads or writes."""
+    """Topics that a job reads or writes, so that it needs their contracts."""
     if job == "pipeline":
-        return [TICKS, DEAD, *KEYED_TOPICS.values(), INTENTS, *EXACTLY_ONCE]
+        return [TICKS, DEAD, FRONTIERS, *TAPS, *RESULTS]
     if job == "sizing":
-        return ["risk.v1", INTENTS, PROGRESS]
+        return [*READS[job], FRONTIERS, PROPOSALS, INTENTS]
     if job == "fills":
-        return [TICKS, INTENTS, PROGRESS, *EXACTLY_ONCE]
-    return [SOURCES[job], KEYED_TOPICS[job], *([DEAD] if job == "features" else [])]
+        return [*READS[job], FILLS, EQUITY, DECISIONS]
+    return [*READS[job], KEYED_TOPICS[job], *([DEAD] if job == "features" else [])]
 
 
 def shard(job: str, profile: Profile, contracts: Contracts, shards: int, taps: tuple[str, ...] = ()) -> ShardPlan:
-    """What a job does in each shard."""
+    """What a job does in each shard; fills has none."""
+    source = READS[job][0]
     if job == "pipeline":
         stages = tuple(make(profile) for make in KEYED_STAGES.values())
-        return ShardPlan(profile, contracts, TICKS, stages, shards, taps, dead_letters=True, forward=True)
+        written = tuple(topic for topic in taps if topic != PROPOSALS)
+        return ShardPlan(profile, contracts, source, stages, shards, written, dead_letters=True, forward=True)
     if job == "sizing":
-        return ShardPlan(profile, contracts, "risk.v1", (), shards, forward=True)
-    if job == "fills":
-        return ShardPlan(profile, contracts, TICKS, (quotes.stage(),), shards, forward=True)
-    return ShardPlan(profile, contracts, SOURCES[job], (KEYED_STAGES[job](profile),), shards, (KEYED_TOPICS[job],),
+        return ShardPlan(profile, contracts, source, (), shards, forward=True)
+    return ShardPlan(profile, contracts, source, (KEYED_STAGES[job](profile),), shards, (KEYED_TOPICS[job],),
                      dead_letters=job == "features")
 
 
-def account(job: str, profile: Profile, contracts: Contracts, shards: int) -> AccountPlan:
+def account(job: str, profile: Profile, contracts: Contracts, shards: int, taps: tuple[str, ...] = ()) -> AccountPlan:
     """What pipeline, sizing and fills do for the account."""
+    sized, filled = sizing.stage(profile), fills.stage(profile)
     if job == "pipeline":
-        return AccountPlan(profile, contracts, (sizing.stage(profile), fills.stage(profile)), shards)
+        tapped = tuple(topic for topic in taps if topic == PROPOSALS)
+        return AccountPlan(profile, contracts, (sized, filled), shards, (*tapped, *RESULTS))
     if job == "sizing":
-        return AccountPlan(profile, contracts, (sizing.stage(profile),), shards, progress=True)
-    return AccountPlan(profile, contracts, (fills.stage(profile),), shards, follow=True)
+        return AccountPlan(profile, contracts, (sized,), shards, (PROPOSALS, INTENTS), refused=True)
+    return AccountPlan(profile, contracts, (filled,), shards, (FILLS, EQUITY, DECISIONS), ordered=False)

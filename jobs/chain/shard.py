@@ -12,12 +12,12 @@ import numpy as np
 
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
-from schemas.codec import Decoder, Encoder, Text
+from schemas.codec import HEADER, Decoder, Encoder, Text
 from udfs import order
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Stage, Store
 from udfs.stages import admission
-from udfs.symbols import Slots, hashes, mix
+from udfs.symbols import START, Slots, digests, hashes
 
 TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
 
@@ -55,8 +55,7 @@ class ShardWorker:
         decoded = self._decoder.decode(batch.messages)
         columns, verdict = decoded.columns, decoded.verdict
         if self._plan.source == TICKS:
-            place = {"partition": np.full(len(verdict), self._shard), "offset": np.asarray(batch.offsets, np.int64)}
-            columns = self._admit(columns | place, verdict)
+            columns = self._admit(columns | self._origin(batch), verdict)
         else:
             columns = self._repeat(columns, verdict)
         out = self._dead_letters(batch, verdict) if self._dead and verdict.any() else []
@@ -79,9 +78,15 @@ class ShardWorker:
         if second.any():
             verdict[rows] = second
             columns = admission.take(columns, np.flatnonzero(second == admission.ACCEPTED))
-        tick_id = np.empty(len(columns["slot"]), np.int64)
-        mix(columns["hash"], columns["seq"], tick_id)
-        return columns | {"tick_id": tick_id}
+        return columns
+
+    def _origin(self, batch: MicroBatch) -> Columns:
+        """Where each tick is in the log, and its lineage id: a hash of its bytes, so a changed tick has another."""
+        count = len(batch.messages)
+        tick_id = np.full(count, START, np.uint64)
+        digests(batch.messages, HEADER, np.arange(count), tick_id)
+        return {"partition": np.full(count, self._shard), "offset": np.asarray(batch.offsets, np.int64),
+                "tick_id": tick_id.view(np.int64)}
 
     def _repeat(self, columns: Columns, verdict: np.ndarray) -> Columns:
         columns = self._locate(admission.take(columns, np.flatnonzero(verdict == 0)) if verdict.any() else columns)

@@ -15,14 +15,15 @@ from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment, Table
 
-from connectors.log_ends import LogEnds
 from jobs.chain import plans
-from jobs.chain.account import INTENTS, PROGRESS, QUIET, AccountPlan, AccountWorker
+from jobs.chain.account import AccountPlan, AccountWorker
 from jobs.chain.contracts import Contracts, lookup
-from jobs.chain.messages import EXACTLY_ONCE, HOT, LEDGER, NEXT, ROWS
+from jobs.chain.edges import BrokerEdges
+from jobs.chain.messages import EXACTLY_ONCE, FRONTIERS, HOT, LEDGER, NEXT, ROWS, RecordReader, RecordWriter
 from jobs.chain.microbatch import OUTPUT, MicroBatchOperator, spread_keys
 from jobs.chain.options import Options
 from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
+from jobs.chain.total_order import QUIET
 from udfs.stage import Store
 
 BATCH = Types.ROW([Types.STRING(), Types.INT(), Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE())),
@@ -51,7 +52,7 @@ class Topology:
     def source(self, *topics: str) -> str:
         """A view of micro-batches (source, shard, messages, offsets) of these topics, one partition each."""
         o = self.options
-        names = ";".join(o.topic(topic) for topic in topics)
+        names = ";".join(o.source(topic) for topic in topics)
         self.tables.execute_sql(f"""
             CREATE TEMPORARY TABLE `{_title(topics)}` (
                 v BYTES, topic STRING METADATA VIRTUAL, shard INT METADATA FROM 'partition' VIRTUAL,
@@ -62,7 +63,7 @@ class Topology:
                 'properties.fetch.min.bytes' = '1', 'properties.isolation.level' = 'read_committed',
                 'properties.max.partition.fetch.bytes' = '{FETCH_BYTES}',
                 'scan.startup.mode' = 'earliest-offset')""")
-        prefix = len(o.namespace) + 2 if o.namespace else 1
+        prefix = len(o.source(topics[0])) - len(topics[0]) + 1
         view = f"micro-batches of {_title(topics)}"
         self.tables.create_temporary_view(f"`{view}`", self.tables.sql_query(f"""
             SELECT SUBSTRING(topic, {prefix}) AS source, shard, ARRAY_AGG(v) AS messages, ARRAY_AGG(`offset`) AS offsets
@@ -79,15 +80,23 @@ class Topology:
         return self._operate(keyed, MicroBatchOperator(make), f"admit, {', '.join(names)}" if names else "admit")
 
     def account(self, views: Sequence[Table], plan: AccountPlan, group: str | None = None) -> str:
-        """Run an account plan over rows of shards (and, to follow sizing, its topics); a view of its emissions."""
+        """Run an account plan over rows of shards and dead letters, or over proposals; a view of its emissions."""
         whole = views[0]
         for view in views[1:]:
             whole = whole.union_all(view)
         keyed = self._keyed(whole, "0")
-        make = partial(_account_worker, plan, LogEnds(self.options.bootstrap, self.options.topic(TICKS)))
-        operator = MicroBatchOperator(make, 0 if plan.follow else max(1, self.options.idle_ms // QUIET))
-        title = f"order, {', '.join(stage.name for stage in plan.stages)}"
+        make = partial(_account_worker, plan, self._edges(plan))
+        operator = MicroBatchOperator(make, max(1, self.options.idle_ms // QUIET) if plan.ordered else 0)
+        title = ", ".join([*(["order"] if plan.ordered else []), *(stage.name for stage in plan.stages)])
         return self._operate(keyed, operator, title, parallelism=1, group=group)
+
+    def _edges(self, plan: AccountPlan) -> BrokerEdges | None:
+        if not plan.ordered:
+            return None
+        o, c = self.options, self.contracts
+        recorded = (o.source(FRONTIERS),) if o.source(FRONTIERS) != o.topic(FRONTIERS) else ()
+        return BrokerEdges(o.bootstrap, o.source(TICKS), o.topic(FRONTIERS), recorded, plan.profile.fills.account,
+                           RecordWriter(FRONTIERS, c.id(FRONTIERS)), RecordReader(c.writers(FRONTIERS)))
 
     def next(self, view: str) -> Table:
         """The emissions of a view that are rows for the next operator, as its micro-batches."""
@@ -163,8 +172,8 @@ def _shard_worker(plan: ShardPlan, key: int, store: Store) -> ShardWorker:
     return ShardWorker(plan, spread_keys(plan.shards).index(key), store)
 
 
-def _account_worker(plan: AccountPlan, log_ends: LogEnds, key: int, store: Store) -> AccountWorker:
-    return AccountWorker(plan, store, log_ends)
+def _account_worker(plan: AccountPlan, edges: BrokerEdges | None, key: int, store: Store) -> AccountWorker:
+    return AccountWorker(plan, store, edges)
 
 
 def start(job: str, options: Options) -> Topology:
@@ -188,14 +197,23 @@ def keyed_job(job: str, options: Options) -> Topology:
 
 
 def account_job(job: str, options: Options) -> Topology:
-    """pipeline, sizing or fills: shards, then the account, with no Kafka between the two."""
+    """pipeline and sizing: shards, then the account, with no Kafka between the two."""
     t = start(job, options)
     shard = plans.shard(job, options.profile, t.contracts, options.shards, options.taps)
-    account = plans.account(job, options.profile, t.contracts, options.shards)
+    account = plans.account(job, options.profile, t.contracts, options.shards, options.taps)
     inputs = [t.next(t.shards(t.source(shard.source), shard))]
-    if account.follow:
-        inputs.append(t.tables.from_path(f"`{t.source(INTENTS, PROGRESS)}`"))
+    if account.refused:
+        inputs.append(t.tables.from_path(f"`{t.source(DEAD)}`"))
     # In a slot of its own the account gets another TaskManager, and so another interpreter than the shards.
     t.account(inputs, account, "account" if job == "pipeline" else None)
     t.write([*shard.topics, *([DEAD] if shard.dead_letters else []), *account.writes])
+    return t
+
+
+def ledger_job(job: str, options: Options) -> Topology:
+    """fills: the account alone, from what sizing made of every opportunity."""
+    t = start(job, options)
+    account = plans.account(job, options.profile, t.contracts, options.shards)
+    t.account([t.tables.from_path(f"`{t.source(*plans.READS[job])}`")], account)
+    t.write(account.writes)
     return t

@@ -1,8 +1,9 @@
 """Fills: the ledger of one account, its last gates, and the execution of its orders, in the account's total order.
 
-Each tick marks its symbol, then executes an order that is due, then judges a new intent. An order that is not yet due
-when the next intent of its symbol passes the gates is replaced by it. Cash and positions change here and nowhere else:
-cash is the initial cash plus the cash flow of all fills, equity is cash plus all positions at their marks.
+Each tick marks its symbol, then executes an order that is due, then judges a new intent, and leaves one decision. An
+order that is not yet due when the next intent of its symbol passes the gates is replaced by it. Cash and positions
+change here and nowhere else: cash is the initial cash plus the cash flow of all fills, equity is cash plus all
+positions at their marks.
 """
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ BARS, WARM_BARS = 500, 100
 ACTIVE, REDUCING, HALTED = 0, 1, 2
 
 GATES = ("halt", "reducing", "position", "gross", "account_cvar", "quantity")
-"""Checks in their order. A gate holds its value against its limit; an order passes when every gate does."""
+"""Checks in their order. A gate holds its value against its limit; an order passes when every gate does.
+
+Gross counts what open orders may still make of other positions, so that two orders under way cannot pass it together.
+"""
 
 SYMBOL = np.dtype([
     ("position", np.float64), ("cash_flow", np.float64), ("mid", np.float64), ("value", np.float64),
@@ -32,7 +36,8 @@ SYMBOL = np.dtype([
     ("open_alpha", np.int64),
 ])
 SHARED = np.dtype([
-    ("started", np.int64), ("cash", np.float64), ("value", np.float64), ("gross", np.float64), ("peak", np.float64),
+    ("started", np.int64), ("cash", np.float64), ("value", np.float64), ("gross", np.float64),
+    ("committed", np.float64), ("peak", np.float64),
     ("orders", np.int64), ("fills", np.int64), ("state", np.int64), ("mark", np.int64), ("bar", np.int64),
     ("bars", np.int64), ("bar_equity", np.float64), ("cvar", np.float64), ("ring", np.float64, BARS),
 ])
@@ -43,9 +48,10 @@ LIMITS = np.dtype([("cash", np.float64), ("cross", np.int64), ("fee", np.float64
 FILL = np.dtype([("row", np.int64), ("quantity", np.float64), ("price", np.float64), ("fee", np.float64),
                  ("order", np.int64), ("intent", np.int64), ("sent", np.int64), ("decision_mid", np.float64),
                  ("position", np.float64), ("cash", np.float64), ("realized", np.float64), ("alpha", np.int64)])
-DECISION = np.dtype([("row", np.int64), ("order", np.int64), ("target", np.float64), ("quantity", np.float64),
-                     ("equity", np.float64), ("failed", np.int64), ("value", np.float64, len(GATES)),
-                     ("limit", np.float64, len(GATES)), ("passed", np.int64, len(GATES))])
+DECISION = np.dtype([("order", np.int64), ("target", np.float64), ("quantity", np.float64), ("equity", np.float64),
+                     ("failed", np.int64), ("value", np.float64, len(GATES)), ("limit", np.float64, len(GATES)),
+                     ("passed", np.int64, len(GATES))])
+"""One for each tick. Where there was no intent: no order, no target (NaN), and gates that judged nothing (zeros)."""
 MARK = np.dtype([("row", np.int64), ("position", np.float64), ("symbol_pnl", np.float64), ("cash", np.float64),
                  ("equity", np.float64), ("peak_equity", np.float64), ("drawdown", np.float64),
                  ("gross", np.float64), ("net", np.float64), ("account_cvar_975", np.float64), ("state", np.int64),
@@ -60,13 +66,20 @@ def limits(fills: Fills) -> np.ndarray[Any, Any]:
 
 
 @numba.njit(cache=True)
+def _commitment(s):
+    """Absolute value of a symbol's position, or of what its open order would make of it, whichever is larger."""
+    return max(abs(s.value), abs((s.position + s.open_quantity) * s.mid)) if s.open else abs(s.value)
+
+
+@numba.njit(cache=True)
 def _revalue(symbols, slots, a):
-    """Sum of position values, signed and absolute, over all symbols in slot order."""
-    value = gross = 0.0
+    """Sums over all symbols in slot order: position values, signed and absolute, and commitments."""
+    value = gross = committed = 0.0
     for k in range(slots):
         value += symbols[k].value
         gross += abs(symbols[k].value)
-    a.value, a.gross = value, gross
+        committed += _commitment(symbols[k])
+    a.value, a.gross, a.committed = value, gross, committed
 
 
 @numba.njit(cache=True)
@@ -133,7 +146,7 @@ def _decide(s, a, limit, notional, mid, equity, out):
     target = lots * limit.lot
     quantity = target - s.position
     reduces = abs(target) <= abs(s.position) and target * s.position >= 0
-    gross = a.gross - abs(s.value) + abs(target * mid)
+    gross = a.committed - _commitment(s) + abs(target * mid)
     out.target, out.quantity, out.equity = target, quantity, equity
     out.value[0], out.limit[0], out.passed[0] = a.state, REDUCING, a.state != HALTED
     out.value[1], out.limit[1], out.passed[1] = abs(target), abs(s.position), a.state == ACTIVE or reduces
@@ -150,9 +163,10 @@ def _decide(s, a, limit, notional, mid, equity, out):
 
 
 @numba.njit(cache=True)
-def _kernel(symbols, shared, slots, slot, ts, bid, ask, mid, intent, target, alpha, limits, fills, decisions, marks):
+def _kernel(symbols, shared, slots, slot, ts, bid, ask, mid, intent, intent_id, target, alpha, limits, fills, decisions,
+            marks):
     limit, a = limits[0], shared[0]
-    filled = decided = marked = 0
+    filled = marked = 0
     if a.started == 0:
         a.started, a.cash, a.peak = 1, limit.cash, limit.cash
     for row in range(slot.shape[0]):
@@ -166,16 +180,15 @@ def _kernel(symbols, shared, slots, slot, ts, bid, ask, mid, intent, target, alp
             filled += 1
         _revalue(symbols, slots, a)
         drawdown = _state(a, limit, a.cash + a.value)
+        out = decisions[row]
+        out.equity, out.target, out.failed = a.cash + a.value, np.nan, -1
         if intent[row] > 0:
-            out = decisions[decided]
-            decided += 1
             quantity, send = _decide(s, a, limit, target[row], mid[row], a.cash + a.value, out)
-            out.row, out.order = row, 0
             if send:
                 a.orders += 1
                 out.order = a.orders
                 s.open, s.open_quantity, s.open_due, s.open_sent = 1, quantity, ts[row] + limit.latency, ts[row]
-                s.open_mid, s.open_order, s.open_intent, s.open_alpha = mid[row], a.orders, intent[row], alpha[row]
+                s.open_mid, s.open_order, s.open_intent, s.open_alpha = mid[row], a.orders, intent_id[row], alpha[row]
                 if limit.latency == 0:
                     _execute(s, a, limit, bid[row], ask[row], mid[row], row, fills[filled])
                     filled += 1
@@ -190,18 +203,18 @@ def _kernel(symbols, shared, slots, slot, ts, bid, ask, mid, intent, target, alp
             m.cash, m.equity, m.peak_equity, m.drawdown = a.cash, a.cash + a.value, a.peak, drawdown
             m.gross, m.net, m.account_cvar_975, m.state = a.gross, a.value, a.cvar, a.state
             m.orders, m.fills = a.orders, a.fills
-    return filled, decided, marked
+    return filled, marked
 
 
 def step(state: StageState, columns: Columns, limits: np.ndarray[Any, Any]) -> Columns:
-    """Add `fills`, `decisions` and `marks`: records whose `row` points at the tick that caused them."""
+    """Add `decisions`, one for each tick, and `fills` and `marks`, whose `row` points at the tick that caused them."""
     rows = len(columns["slot"])
     fills, decisions, marks = np.zeros(2 * rows, FILL), np.zeros(rows, DECISION), np.zeros(rows, MARK)
-    filled, decided, marked = _kernel(
+    filled, marked = _kernel(
         state.symbols, state.shared, columns["slots"], columns["slot"], columns["ts_order"], columns["bid"],
-        columns["ask"], columns["mid"], columns["intent"], columns["target_notional"], columns["top_alpha"], limits,
-        fills, decisions, marks)
-    return columns | {"fills": fills[:filled], "decisions": decisions[:decided], "marks": marks[:marked]}
+        columns["ask"], columns["mid"], columns["intent"], columns["intent_id"], columns["target_notional"],
+        columns["top_alpha"], limits, fills, decisions, marks)
+    return columns | {"fills": fills[:filled], "decisions": decisions, "marks": marks[:marked]}
 
 
 def stage(profile: Profile) -> Stage:

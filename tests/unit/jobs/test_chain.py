@@ -1,6 +1,7 @@
 """The chain's promises, on its own workers without Flink: reference sums, one job or six, any cut, any restart."""
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import schemas
 from jobs.chain import plans
 from jobs.chain.inprocess import Chain, Log, contracts
+from jobs.chain.ledger import GATES
 from jobs.chain.microbatch import _murmur, spread_keys
-from jobs.chain.options import TAPS
+from jobs.chain.plans import TAPS
 from jobs.chain.shard import TICKS
-from schemas.codec import Decoder, Encoder, Text
+from schemas.codec import NULL_LONG, Decoder, Encoder, Text
 from tests import reference_strategy
 from udfs import profiles
 
@@ -92,6 +94,40 @@ def test_six_jobs_restarted_at_random(ticks: Log, one: dict[str, Log]) -> None:
     six = Chain(profiles.REFERENCE, SHARDS, 50, 4, restart=0.05).run(plans.JOBS, ticks)
     for topic in (*TAPS, *RESULTS):
         assert six[topic] == one[topic], topic
+
+
+@pytest.mark.parametrize("profile", profiles.names())
+def test_what_an_impatient_run_wrote_is_computed_again(profile: str, ticks: Log) -> None:
+    """It gave up on shards that did send earlier ticks later; its frontiers tell every other run what it did."""
+    p = profiles.get(profile)
+    live = Chain(p, SHARDS, 40, 5, taps=TAPS, impatient=0.1)
+    made = live.run(["pipeline"], ticks)
+    assert made["decisions.v1"] != Chain(p, SHARDS, taps=TAPS).run(["pipeline"], ticks)["decisions.v1"]
+    for jobs, seed in ((["pipeline"], 6), (plans.JOBS, 7)):
+        again = Chain(p, SHARDS, 300, seed, restart=0.02, taps=TAPS).run(jobs, ticks, live.edges.held)
+        for topic in (*TAPS, *RESULTS):
+            assert again[topic] == made[topic], topic
+
+
+def test_every_opportunity_has_a_decision_in_a_whole_chain(ticks: Log, one: dict[str, Log]) -> None:
+    decisions, sized, filled = (read(one, topic) for topic in ("decisions.v1", "intents.v1", "fills.v1"))
+    assert decisions["account_seq"].tolist() == list(range(1, sum(map(len, ticks)) + 1))
+    assert (np.diff(decisions["ts_order"]) >= 0).all()
+    chain = b""
+    for row, message in enumerate(one["decisions.v1"][0]):
+        chain = hashlib.blake2b(chain + message[5:-33], digest_size=16).hexdigest().encode()
+        assert decisions["chain"].at(row) == chain
+    sent = decisions["order_id"][decisions["order_id"] != NULL_LONG]
+    assert sent.tolist() == filled["order_id"].tolist()
+    made = decisions["intent_id"] != NULL_LONG
+    assert decisions["intent_id"][made].tolist() == sized["intent_id"].tolist()
+    assert set(decisions["gates.count"][made]) == {len(GATES)} and set(decisions["gates.count"][~made]) == {4}
+    assert all(decisions["failed_gate"].at(row) for row in np.flatnonzero(~made))
+
+
+def test_gates_of_the_contract_are_those_of_the_stages() -> None:
+    gates = next(field for field in schemas.load("decision")["fields"] if field["name"] == "gates")
+    assert gates["type"]["items"]["fields"][0]["type"]["symbols"] == list(GATES)
 
 
 def test_every_offset_is_accepted_duplicate_or_rejected(ticks: Log) -> None:

@@ -8,7 +8,6 @@ from tests.kit import quotes, run, same
 from udfs import profiles
 from udfs.formulas import FORMULAS
 from udfs.stages import features
-from udfs.stages import quotes as quote_stage
 
 STAGE = features.stage(profiles.DEFAULT)
 ROWS, SYMBOLS = 1_500, 3
@@ -108,6 +107,3 @@ def test_formulas_of_one_quote(found: dict) -> None:
     for name, values in wanted.items():
         np.testing.assert_array_equal(found[name], values)
         np.testing.assert_array_equal(FORMULAS[name].over(*(found[i] for i in FORMULAS[name].inputs)), values)
-    again = run(quote_stage.stage(), {name: found[name] for name in ("slot", "bid", "ask")})
-    np.testing.assert_array_equal(again["mid"], found["mid"])
-    np.testing.assert_array_equal(again["spread"], found["spread"])

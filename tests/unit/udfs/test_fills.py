@@ -22,10 +22,14 @@ FREE: dict[str, Any] = {"fee_bps": 0.0, "latency_ns": 0, "lot": 1.0, "mark_every
 
 
 def ledger(ticks: list[Tick], **changed: Any) -> dict[str, Any]:
-    """The stage over ticks; a tick has slot, ts (ms), bid, ask and, where it decides, a target notional."""
+    """The stage over ticks; a tick has slot, ts (ms), bid, ask and, where it decides, a target notional.
+
+    Of the decisions only those on a target.
+    """
     made = Fills(**(FREE | changed))
     stage = fills.stage(profiles.DEFAULT.model_copy(update={"fills": made}))
-    return run(stage, columns(ticks))
+    found = run(stage, columns(ticks))
+    return found | {"decisions": found["decisions"][found["intent"] > 0]}
 
 
 def columns(ticks: list[Tick]) -> dict[str, Any]:
@@ -35,6 +39,7 @@ def columns(ticks: list[Tick]) -> dict[str, Any]:
     return {"slot": np.array([t["slot"] for t in ticks]), "slots": 1 + max(t["slot"] for t in ticks),
             "ts_order": np.array([t["ts"] * MS for t in ticks]), "bid": bid, "ask": ask, "mid": (bid + ask) / 2,
             "intent": np.array([0 if goal is None else n + 1 for n, goal in enumerate(target)]),
+            "intent_id": 1_000_000 + np.arange(len(ticks)),
             "target_notional": np.array([0.0 if goal is None else goal for goal in target]),
             "top_alpha": np.zeros(len(ticks), np.int64)}
 
@@ -149,6 +154,26 @@ def test_a_new_order_replaces_one_that_is_not_due() -> None:
     found = ledger([tick(0, 0, 100.0, 1_000.0), tick(0, 3, 100.0, -500.0), tick(0, 9, 100.0)], latency_ns=5 * MS)
     assert found["fills"]["quantity"].tolist() == [-5.0]
     assert found["fills"]["order"].tolist() == [2]
+
+
+def test_every_tick_leaves_a_decision_and_an_order_bears_the_id_of_its_intent() -> None:
+    ticks = columns([tick(0, 0, 100.0), tick(0, 1, 100.0, 1_000.0), tick(0, 2, 101.0)])
+    found = run(fills.stage(profiles.REFERENCE), ticks)
+    made = found["decisions"]
+    assert made["order"].tolist() == [0, 1, 0]
+    assert np.isnan(made["target"][[0, 2]]).all() and made["target"][1] == 10
+    assert made["equity"].tolist() == [1_000_000.0, 1_000_000.0, 1_000_010.0]
+    assert not made["limit"][[0, 2]].any()
+    assert found["fills"]["intent"].tolist() == [1_000_001]
+
+
+def test_orders_under_way_count_against_gross() -> None:
+    """Neither order is filled when the other is judged; together they would pass the limit."""
+    found = ledger([tick(0, 0, 100.0, 1_500.0), tick(1, 1, 50.0, -1_000.0), tick(1, 2, 50.0, -500.0),
+                    tick(0, 9, 100.0), tick(1, 9, 50.0)], max_gross=2_000.0, latency_ns=5 * MS)
+    assert gates(found) == ["", "gross", ""]
+    assert found["decisions"]["value"][:, 3].tolist() == [1_500.0, 2_500.0, 2_000.0]
+    assert found["marks"]["gross"].max() == 2_000.0
 
 
 def gates(found: dict[str, Any]) -> list[str]:

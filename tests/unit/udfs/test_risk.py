@@ -11,8 +11,8 @@ import pytest
 
 from tests.kit import quotes, run, same
 from udfs import profiles
+from udfs.formulas import FORMULAS
 from udfs.profiles import Risk
-from udfs.stages import quotes as quote_stage
 from udfs.stages import risk
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "data" / "reference"
@@ -35,10 +35,15 @@ def tail(returns: np.ndarray, beta: float, whole: bool = False) -> tuple[float, 
     return -ordered[last - 1], -(ordered[:last - 1].sum() + rest * ordered[last - 1]) / count
 
 
+def priced(columns: dict) -> dict:
+    """Quotes with what risk needs of the stages before it."""
+    return columns | {name: FORMULAS[name].over(columns["bid"], columns["ask"]) for name in ("mid", "spread")}
+
+
 @pytest.mark.parametrize("rule", ["ceil", "rockafellar_uryasev"])
 @pytest.mark.parametrize("window", [20, 130])
 def test_every_prefix_against_a_sort(rule: str, window: int) -> None:
-    ticks = run(quote_stage.stage(), quotes(900, 2))
+    ticks = priced(quotes(900, 2))
     found = run(stage(window, rule), ticks)  # type: ignore[arg-type]
     for symbol in range(2):
         at = np.flatnonzero(found["slot"] == symbol)
@@ -60,7 +65,7 @@ def test_cvar_is_the_minimum_of_rockafellar_and_uryasev() -> None:
 
 
 def test_cuts_change_no_bit() -> None:
-    ticks = run(quote_stage.stage(), quotes(600, 2))
+    ticks = priced(quotes(600, 2))
     s = stage(50, "rockafellar_uryasev")
     same(run(s, ticks, range(7, 600, 7)), run(s, ticks))  # type: ignore[arg-type]
 

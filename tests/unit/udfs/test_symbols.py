@@ -7,7 +7,7 @@ import pytest
 from jobs.chain.inprocess import Memory
 from schemas.codec import Text
 from udfs.stage import KeyedState, Stage, StateLayoutError
-from udfs.symbols import Slots, hashes, mix
+from udfs.symbols import START, Slots, digests, hashes, mixed
 
 MASK = (1 << 64) - 1
 NAMES = [(f"VENUE{n % 7}".encode(), f"SYM-{n}-é".encode()) for n in range(500)]
@@ -51,9 +51,13 @@ def test_hashes_are_fnv_1a() -> None:
 
 def test_ids_are_splitmix_of_hash_and_seq() -> None:
     key, seq = np.array([fnv(b"A:B"), MASK, 0], np.uint64), np.array([1, 2**40, 2**62])
-    out = np.empty(3, np.int64)
-    mix(key, seq, out)
-    assert out.tolist() == [splitmix(int(k), int(s)) for k, s in zip(key, seq, strict=True)]
+    assert mixed(key, seq).tolist() == [splitmix(int(k), int(s)) for k, s in zip(key, seq, strict=True)]
+
+
+def test_digests_go_on_where_the_row_was_left() -> None:
+    out = np.full(3, START, np.uint64)
+    digests([b"-abc", None, b"-d"], 1, np.array([0, 1, 0]), out)
+    assert out.tolist() == [fnv(b"abcd"), int(START), int(START)]
 
 
 @pytest.mark.parametrize("cut", [1, 7, 501, 5_000])

@@ -1,0 +1,161 @@
+"""The messages of an account: proposals, intents, fills, equity and the chained decisions, from columns.
+
+Every one carries the tick that caused it. The Avro bytes are a function of the columns alone.
+"""
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from jobs.chain.contracts import Contracts
+from jobs.chain.digest import code_digest
+from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
+from jobs.chain.shard import text_of
+from schemas.codec import HEADER, NULL_LONG, Encoder, Text
+from udfs.profiles import Profile
+from udfs.stage import Columns, KeyedState, Store
+from udfs.stages import fills, sizing
+from udfs.symbols import START, digests, mixed
+
+CAUSE = ("account_seq", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order")
+"""Columns that every message of an account carries of the tick that caused it."""
+
+GATES = sizing.GATES + fills.GATES
+CHAIN = "chain"
+
+
+class Ledger:
+    """Writes the messages of one account. State: the last value of the hash chain."""
+
+    def __init__(self, profile: Profile, contracts: Contracts, topics: tuple[str, ...], state: KeyedState,
+                 store: Store) -> None:
+        self._profile, self._topics, self._state, self._store = profile, topics, state, store
+        self._encoders = {topic: Encoder(_open(contracts.schema(topic)), contracts.id(topic)) for topic in topics}
+        account = profile.fills.account
+        self._account = account.encode()
+        self._key = np.frombuffer(hashlib.sha256(f"{profile.name}:{account}".encode()).digest()[:8], np.uint64)
+        self._alphas = Text.table([name.encode() for name in (*profile.alphas.names, "")])
+        self._constraints = Text.table([name.encode() for name in (*sizing.CONSTRAINTS, "")])
+        self._chain = store.get(CHAIN) or b""
+
+    def ids(self, columns: Columns) -> Columns:
+        """Columns with `intent_id`: the id that an intent of the tick has."""
+        return columns | {"intent_id": mixed(np.repeat(self._key, len(columns["slot"])), columns["tick_id"])}
+
+    def messages(self, columns: Columns) -> list[Emission]:
+        """All messages of some ticks, by topic."""
+        out = []
+        if PROPOSALS in self._topics:
+            out.append(self._emit(PROPOSALS, self._encode(PROPOSALS, self._proposals(columns))))
+        if INTENTS in self._topics:
+            out.append(self._emit(INTENTS, self._encode(INTENTS, self._intents(columns))))
+        if DECISIONS in self._topics:
+            filled, marked = (self._encode(FILLS, self._fills(columns)), self._encode(EQUITY, self._equity(columns)))
+            effects = np.full(len(columns["slot"]), START, np.uint64)
+            digests(filled, HEADER, columns["fills"]["row"], effects)
+            digests(marked, HEADER, columns["marks"]["row"], effects)
+            decided = self._decisions(columns) | {"effects": effects.view(np.int64)}
+            out += [self._emit(FILLS, filled), self._emit(EQUITY, marked),
+                    self._emit(DECISIONS, self._chained(self._encode(DECISIONS, decided)))]
+        return [e for e in out if e.values]
+
+    def _emit(self, topic: str, values: list[bytes]) -> Emission:
+        return emit(topic, [self._account] * len(values), values)
+
+    def _encode(self, topic: str, columns: Columns) -> list[bytes]:
+        return self._encoders[topic].encode(columns, len(columns["account_seq"]))
+
+    def _chained(self, bodies: list[bytes]) -> list[bytes]:
+        """Each record with the chain value as its last field: 32 characters behind their length, a zigzag integer."""
+        chain, out = self._chain, []
+        for body in bodies:
+            chain = hashlib.blake2b(chain + body[HEADER:], digest_size=16).hexdigest().encode()
+            out.append(body + b"\x40" + chain)
+        self._chain = chain
+        self._store.put(CHAIN, chain)
+        return out
+
+    def _constant(self, text: str, rows: int) -> Text:
+        return Text.table([text.encode()]).take(np.zeros(rows, np.int64))
+
+    def _cause(self, columns: Columns, rows: np.ndarray) -> Columns:
+        venue, symbol = text_of(self._state.names, columns["slot"][rows])
+        return {name: columns[name][rows] for name in CAUSE} | {
+            "venue": venue, "symbol": symbol, "account": self._constant(self._profile.fills.account, len(rows)),
+            "strategy": self._constant(self._profile.name, len(rows))}
+
+    def _proposals(self, columns: Columns) -> Columns:
+        rows = np.arange(len(columns["slot"]))
+        plain = ("bid", "ask", "bid_size", "ask_size", "flags", "mid", "score", "mu", "sigma", "cvar_975",
+                 "target_notional")
+        return self._cause(columns, rows) | {name: columns[name] for name in plain} | self._sized(columns, rows) | {
+            "intent_seq": columns["intent"]} | self._gates(columns, rows, len(sizing.GATES))
+
+    def _sized(self, columns: Columns, rows: np.ndarray) -> Columns:
+        return {"binding_constraint": self._constraints.take(columns["binding"][rows]),
+                "top_alpha": self._alphas.take(columns["top_alpha"][rows])}
+
+    def _gates(self, columns: Columns, rows: np.ndarray, count: int | np.ndarray) -> Columns:
+        """The checks as an array of records; `count` of them for each row."""
+        judged = columns["gate_value"].shape[1]
+        return {"gates.count": np.full(len(rows), count),
+                "gates.gate": np.tile(np.arange(judged), (len(rows), 1)), "gates.passed": columns["gate_passed"][rows],
+                "gates.value": columns["gate_value"][rows], "gates.limit": columns["gate_limit"][rows]}
+
+    def _intents(self, columns: Columns) -> Columns:
+        rows = np.flatnonzero(columns["intent"])
+        plain = ("intent_id", "target_notional", "bid", "ask", "bid_size", "ask_size", "flags", "mid", "score", "mu",
+                 "sigma", "cvar_975")
+        held = {name: columns[name][rows] for name in plain}
+        held["target_fraction"] = held["target_notional"] / self._profile.sizing.reference_equity
+        return self._cause(columns, rows) | held | self._sized(columns, rows) | {
+            "intent_seq": columns["intent"][rows]} | self._gates(columns, rows, len(sizing.GATES))
+
+    def _fills(self, columns: Columns) -> Columns:
+        f = columns["fills"]
+        order_id = mixed(f["intent"].view(np.uint64), f["order"])
+        return self._cause(columns, f["row"]) | {
+            "fill_id": mixed(order_id.view(np.uint64), np.ones(len(f), np.int64)), "order_id": order_id,
+            "intent_id": f["intent"], "side": (f["quantity"] < 0).astype(np.int64), "quantity": np.abs(f["quantity"]),
+            "ts_order_sent": f["sent"], "realized_pnl": f["realized"], "top_alpha": self._alphas.take(f["alpha"])} | {
+            name: f[name] for name in ("price", "fee", "decision_mid", "position", "cash")}
+
+    def _equity(self, columns: Columns) -> Columns:
+        marks = columns["marks"]
+        rows = marks["row"]
+        return self._cause(columns, rows) | {"mid": columns["mid"][rows], "spread": columns["spread"][rows]} | {
+            name: marks[name] for name in fills.MARK.names or () if name != "row"}
+
+    def _decisions(self, columns: Columns) -> Columns:
+        made, rows = columns["decisions"], np.arange(len(columns["slot"]))
+        intended, sent = columns["intent"] > 0, made["order"] > 0
+        gates = {name: np.concatenate([columns[f"gate_{name}"], made[name]], axis=1)
+                 for name in ("value", "limit", "passed")}
+        count = np.where(intended, len(GATES), len(sizing.GATES))
+        order_id = mixed(columns["intent_id"].view(np.uint64), made["order"])
+        return self._cause(columns, rows) | {name: columns[name] for name in (
+            "mid", "score", "mu", "sigma", "cvar_975", "target_notional")} | self._sized(columns, rows) | self._gates(
+            {f"gate_{name}": held for name, held in gates.items()}, rows, count) | {
+            "decision_id": mixed(np.repeat(self._key, len(rows)), columns["account_seq"]),
+            "intent_id": np.where(intended, columns["intent_id"], NULL_LONG),
+            "order_id": np.where(sent, order_id, NULL_LONG), "target": made["target"], "equity": made["equity"],
+            "order_quantity": np.where(sent, made["quantity"], 0.0),
+            "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
+            "config_digest": self._constant(self._profile.digest, len(rows)),
+            "code_digest": self._constant(code_digest(), len(rows)), "model_digest": self._constant("", len(rows))}
+
+
+_FAILED = Text.table([name.encode() for name in (*GATES, "")])
+
+
+def _first_failed(passed: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Number of the first gate that did not let pass, len(GATES) where all of the first `count` did."""
+    failed = (passed == 0) & (np.arange(len(GATES)) < count[:, None])
+    return np.where(failed.any(axis=1), failed.argmax(axis=1), len(GATES))
+
+
+def _open(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without the hash chain's field, which is put behind the encoded record."""
+    return schema | {"fields": [field for field in schema["fields"] if field["name"] != CHAIN]}
