@@ -58,7 +58,7 @@ def _named(name: str, banned: str) -> bool:
 def explains(reason: str, tick: Message, last_seq: int | None, latest: int) -> bool:
     """Whether an input may have been rejected for this reason.
 
-    `last_seq` is the last accepted of its instrument, `latest` the latest order time of its partition.
+    `last_seq` is the last accepted of its instrument, `latest` the latest accepted event time of its partition.
     """
     found = by_itself(tick)
     if found:

@@ -24,6 +24,10 @@ class Book:
     """Sum of positions at their marks."""
     gross: float = 0.0
     """The same of absolute values."""
+    opened: dict[Name, float] = field(default_factory=dict)
+    """Signed quantities of open orders."""
+    committed: float = 0.0
+    """Sum of absolute values of positions, or of what open orders would make of them where that is more."""
 
     @property
     def equity(self) -> float:
@@ -33,6 +37,12 @@ class Book:
     def mark(self, name: Name, mid: float) -> None:
         """An instrument has a new mark."""
         self._revalue(name, self.positions[name], mid)
+
+    def open(self, name: Name, quantity: float) -> None:
+        """An order of a signed quantity waits; 0 where none does."""
+        before = self._commitment(name)
+        self.opened[name] = quantity
+        self.committed += self._commitment(name) - before
 
     def trade(self, name: Name, quantity: float, price: float, fee: float) -> float:
         """Book a signed quantity; gives the profit realised against average cost, before the fee."""
@@ -56,12 +66,17 @@ class Book:
         self._revalue(name, position, self.mids[name])
 
     def gross_with(self, name: Name, target: float) -> float:
-        """Gross value if an instrument had this position."""
-        mid = self.mids[name]
-        return self.gross - abs(self.positions[name] * mid) + abs(target * mid)
+        """Gross value to commit to if an instrument had this target."""
+        return self.committed - self._commitment(name) + abs(target * self.mids[name])
+
+    def _commitment(self, name: Name) -> float:
+        held, mid = self.positions[name], self.mids.get(name, 0.0)
+        return max(abs(held * mid), abs((held + self.opened.get(name, 0.0)) * mid))
 
     def _revalue(self, name: Name, position: float, mid: float) -> None:
         before, after = self.positions[name] * self.mids.get(name, 0.0), position * mid
+        committed = self._commitment(name)
         self.value += after - before
         self.gross += abs(after) - abs(before)
         self.positions[name], self.mids[name] = position, mid
+        self.committed += self._commitment(name) - committed

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from sigmaflow.audit.decode import Message, Row
 from sigmaflow.audit.findings import Findings, Weight
 from sigmaflow.audit.hashes import CHAIN_DIGITS, account_key, chained, mix
+from sigmaflow.audit.log import DECISIONS
 
 SIZING = ("warm", "entry", "direction", "cost")
 LEDGER = ("halt", "reducing", "position", "gross", "account_cvar", "quantity")
@@ -28,11 +30,16 @@ class Decisions:
     last: int = 0
     """Place of the last one in the account's order."""
 
+    @property
+    def end(self) -> str:
+        """Position of the last one."""
+        return self.messages[-1].position if self.messages else f"{DECISIONS}:0:0"
+
 
 def sequence(messages: list[Message], findings: Findings) -> Decisions:
     """Hold the records of one account against the chain and the running number."""
     found, chain = Decisions(), b""
-    for m in messages:
+    for m, following in zip_longest(messages, messages[1:]):
         seq, (body, said) = m.row["account_seq"], _parts(m)
         whole = chained(chain, body) == said
         if seq == found.last + 1 and not whole:
@@ -40,7 +47,7 @@ def sequence(messages: list[Message], findings: Findings) -> Decisions:
         elif seq <= found.last:
             findings.doubled(m, "account_seq rises by one", seq, found.last + 1)
             continue
-        elif seq != found.last + 1 and _damaged(m, findings, seq, found.last + 1):
+        elif seq != found.last + 1 and _damaged(m, following, found, findings):
             found.last, chain = found.last + 1, said
             continue
         if not whole:
@@ -54,14 +61,16 @@ def _parts(m: Message) -> tuple[bytes, bytes]:
     return m.body[:-CHAIN_BYTES], m.body[-CHAIN_DIGITS:]
 
 
-def _damaged(m: Message, findings: Findings, seq: int, expected: int) -> bool:
-    """Whether a number that is too high is wrong itself, or numbers before it are missing."""
-    own = mix(account_key(m.row["strategy"], m.row["account"]), seq) == m.row["decision_id"]
-    if own:
-        findings.lost(m.position, "account_seq rises by one", seq, expected, Weight.SEQUENCE)
-    else:
+def _damaged(m: Message, following: Message | None, before: Decisions, findings: Findings) -> bool:
+    """Whether a number that is too high is wrong itself, or numbers before it are missing or come later."""
+    seq, expected = m.row["account_seq"], before.last + 1
+    if mix(account_key(m.row["strategy"], m.row["account"]), seq) != m.row["decision_id"]:
         findings.damaged(m, "account_seq rises by one", seq, expected)
-    return not own
+        return True
+    swapped = following is not None and following.row["account_seq"] == expected
+    findings.lost(m.position if swapped else before.end, "account_seq rises by one", f"{seq} in {m.position}",
+                  expected, Weight.SEQUENCE)
+    return False
 
 
 class Rules:

@@ -154,7 +154,7 @@ class Partition:
     def _accept(self, decision: Message) -> None:
         row = decision.row
         self._last_decision = decision.position
-        self._latest = max(self._latest, row["ts_order"])
+        self._latest = max(self._latest, row["ts_event"])
         self._seqs[row["venue"], row["symbol"]] = row["seq"]
 
     def _rejected(self, tick: Message, letter: Message) -> None:
@@ -190,10 +190,10 @@ class Partition:
     def _hole(self, tick: Message) -> None:
         reason = self._verdict(tick)
         position = self._last_letter if reason else self._last_decision
-        self._findings.lost(tick.position, "every offset is accepted, duplicate or rejected", "neither",
-                            "one decision or one dead letter")
         self._findings.lost(position, f"{reason or 'accepted'} inputs leave their record", f"none for {tick.position}",
                             "one after this")
+        self._findings.lost(tick.position, "every offset is accepted, duplicate or rejected", "neither",
+                            "one decision or one dead letter")
 
 
 def _name(tick: Message) -> tuple[str, str]:
