@@ -90,6 +90,7 @@ class Partition:
         self._dead = {place[1]: m for place, m in dead.items() if place[0] == number}
         self._latest = -1
         self._seqs: dict[tuple[str, str], int] = {}
+        self._unbroken = -1
         self._last_letter = f"{DEAD}:0:0"
         self._last_decision = f"{DECISIONS}:0:0"
         for offset, m in self._decided.items():
@@ -99,6 +100,7 @@ class Partition:
     def check(self, ticks: list[Message], complete: bool) -> None:
         """Hold every offset against its decision and its dead letter. With `complete` none may still be on its way."""
         settled = max(self._decided, default=-1)
+        self._unbroken = settled if not self._findings.blamed(DECISIONS) else -1
         due = self._start
         for tick in ticks:
             if tick.offset != due:
@@ -188,7 +190,8 @@ class Partition:
                 self._findings.damaged(tick, "the key is venue:symbol", tick.key, key)
 
     def _hole(self, tick: Message) -> None:
-        reason = self._verdict(tick)
+        """Neither is there. It is the dead letter where the tick must be rejected, or where no decision is missing."""
+        reason = self._verdict(tick) or ("rejected" if tick.offset < self._unbroken else "")
         position = self._last_letter if reason else self._last_decision
         self._findings.lost(position, f"{reason or 'accepted'} inputs leave their record", f"none for {tick.position}",
                             "one after this")
