@@ -92,7 +92,7 @@ class Partition:
         self._seqs: dict[tuple[str, str], int] = {}
         self._unbroken = -1
         self._last_letter = f"{DEAD}:0:0"
-        self._last_decision = f"{DECISIONS}:0:0"
+        self._last_decision = next((m.position for m in reversed(decided.values())), f"{DECISIONS}:0:0")
         for offset, m in self._decided.items():
             if offset < start:
                 self._accept(m)
@@ -155,7 +155,6 @@ class Partition:
 
     def _accept(self, decision: Message) -> None:
         row = decision.row
-        self._last_decision = decision.position
         self._latest = max(self._latest, row["ts_event"])
         self._seqs[row["venue"], row["symbol"]] = row["seq"]
 

@@ -14,7 +14,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 import schemas
 from connectors import broker
 from connectors.consume import messages
-from connectors.registry import Registry
+from connectors.registry import Registry, RegistryError
+from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 
 TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
@@ -61,14 +62,21 @@ def read(settings: Settings, namespace: str = "") -> Log:
 
     Raises UserError for an unreachable broker or registry, or a missing topic.
     """
-    registry, records = Registry(settings.registry.url), {}
-    starts: dict[tuple[str, int], int] = {}
-    versions = {topic: registry.versions(schemas.topics()[topic].subject) for topic in TOPICS}
+    records, starts = {}, dict[tuple[str, int], int]()
+    versions = _versions(Registry(settings.registry.url))
     for topic in TOPICS:
         name = f"{namespace}.{topic}" if namespace else topic
         records[topic] = _records(name, settings, topic in COMMITTED)
         starts |= {(topic, partition): first for partition, first in _starts(name, settings).items()}
     return Log(records, versions, starts)
+
+
+def _versions(registry: Registry) -> dict[str, dict[int, dict[str, Any]]]:
+    try:
+        return {topic: registry.versions(schemas.topics()[topic].subject) for topic in TOPICS}
+    except RegistryError as error:
+        raise UserError("audit", "the schemas of all topics must be registered", str(error),
+                        "run `make setup-topics`") from None
 
 
 def _records(name: str, settings: Settings, committed: bool) -> dict[int, list[Record]]:
