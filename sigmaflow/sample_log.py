@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 import schemas
 from jobs.chain.inprocess import Chain, contracts
+from sigmaflow.audit.decode import HEADER, Row
 from sigmaflow.audit.log import COMMITTED, DEAD, TICKS, TOPICS, Log, Record
 from udfs import profiles
 from udfs.profiles import NS, Profile, Risk, Sizing
@@ -28,8 +30,6 @@ STEP_NS = 3_000_000
 
 COMMIT_EVERY = 23
 """Records of a transaction: the marker behind them takes an offset."""
-
-Row = dict[str, Any]
 
 
 def profile() -> Profile:
@@ -68,8 +68,7 @@ def _written(topic: str, values: list[bytes]) -> list[Record]:
     if topic != DEAD:
         account = profiles.DEFAULT.fills.account.encode()
         return [Record(n + n // COMMIT_EVERY * (topic in COMMITTED), account, v) for n, v in enumerate(values)]
-    schema = fastavro.parse_schema(schemas.load("dead_letter"))
-    letters: list[Any] = [fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None) for value in values]
+    letters = [decode(value, DEAD) for value in values]
     return [Record(n, f"{row['topic']}:{row['partition']}".encode(), value)
             for n, (row, value) in enumerate(zip(letters, values, strict=True))]
 
@@ -124,6 +123,22 @@ def _faults(key: bytes, good: bytes, row: Row, random: np.random.Generator) -> l
 def encode(row: Row, topic: str = TICKS) -> bytes:
     """One message in the Confluent wire format, with the in-process chain's schema id."""
     out = io.BytesIO()
-    out.write(struct.pack(">bI", 0, contracts().id(topic)))
-    fastavro.schemaless_writer(out, fastavro.parse_schema(schemas.load(schemas.topics()[topic].schema)), row)
+    out.write(struct.pack(">bI", 0, _id(topic)))
+    fastavro.schemaless_writer(out, _schema(topic), row)
     return out.getvalue()
+
+
+def decode(value: bytes, topic: str) -> Row:
+    """The value of such a message."""
+    row: Row = fastavro.schemaless_reader(io.BytesIO(value[HEADER:]), _schema(topic), None)
+    return row
+
+
+@cache
+def _schema(topic: str) -> Any:
+    return fastavro.parse_schema(schemas.load(schemas.topics()[topic].schema))
+
+
+@cache
+def _id(topic: str) -> int:
+    return contracts().id(topic)

@@ -50,9 +50,9 @@ class Findings:
     _topics: Counter[str] = field(default_factory=Counter)
     _held: dict[Weight, list[Finding]] = field(default_factory=lambda: {weight: [] for weight in Weight})
 
-    def blamed(self, *topics: str) -> int:
-        """Findings so far in some topics."""
-        return sum(self._topics[topic] for topic in topics)
+    def blamed(self, topic: str) -> int:
+        """Findings so far in a topic."""
+        return self._topics[topic]
 
     def add(self, position: str, rule: str, found: object, expected: object, kind: str, weight: Weight) -> None:
         """Note a fault."""

@@ -132,7 +132,14 @@ class Partition:
         elif settled:
             self._hole(tick)
         else:
-            self._inputs.pending += 1
+            self._pending(tick)
+
+    def _pending(self, tick: Message) -> None:
+        """Neither is there yet. What may be accepted already makes duplicates of later ones."""
+        self._inputs.pending += 1
+        if not self._verdict(tick):
+            self._seqs[_name(tick)] = tick.row["seq"]
+            self._latest = max(self._latest, tick.row["ts_event"])
 
     def _accepted(self, tick: Message, decision: Message) -> None:
         row, name = decision.row, (decision.row["venue"], decision.row["symbol"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from sigmaflow.audit.book import Book
 from sigmaflow.audit.decisions import LEDGER, SIZING, Decisions, Name
@@ -85,18 +86,19 @@ class Ledger:
         row = decision.row
         fills, marks = self._fills.at(row["account_seq"]), self._equity.at(row["account_seq"])
         self._book.mark(_name(row), row["mid"])
-        before = self._findings.blamed(FILLS, EQUITY)
+        before = self._findings.blamed(FILLS), self._findings.blamed(EQUITY)
         own = [m for m in fills if m.row["order_id"] == row["order_id"]]
         self._fill_all([m for m in fills if m not in own], decision)
         if marks and not own:
             self._lost_fill(marks[0])
+        self._due(decision)
         self._book.peak = max(self._book.peak, row["equity"])
         self._judge(decision)
         self._fill_all(own, decision)
         self._due(decision)
         self._mark(decision, fills, marks)
-        if before == self._findings.blamed(FILLS, EQUITY):
-            self._effects(decision, fills, marks)
+        self._effects(decision, () if self._findings.blamed(FILLS) > before[0] else fills,
+                      () if self._findings.blamed(EQUITY) > before[1] else marks)
 
     # ------------------------------------------------------------------------------------------------------- orders
 
@@ -269,19 +271,16 @@ class Ledger:
             self._findings.differs(mark, "account_cvar_975 is a loss", mark.row["account_cvar_975"], "at least 0")
 
     def _effects(self, decision: Message, fills: Sequence[Message], marks: Sequence[Message]) -> None:
-        """The seal over the tick's fills and marks, where each by itself is as it must be."""
+        """The seal over the tick's fills and marks. `fills` and `marks` are those that nothing was found in yet."""
         seq = decision.row["account_seq"]
-        if seq in self._decisions.damaged:
-            return
-        sealed = START
-        for m in (*fills, *marks):
-            sealed = fnv1a(m.body, sealed)
-        if signed(sealed) == decision.row["effects"]:
+        held = *self._fills.at(seq), *self._equity.at(seq)
+        found = signed(reduce(lambda sealed, m: fnv1a(m.body, sealed), held, START))
+        if found == decision.row["effects"] or seq in self._decisions.damaged:
             return
         for m in (*marks, *fills):
-            self._findings.differs(m, "effects of the decision seal fills and marks", signed(sealed),
-                                   decision.row["effects"])
-        if not marks:
+            self._findings.differs(m, "effects of the decision seal fills and marks", found, decision.row["effects"],
+                                   Weight.CONTRADICTION if len(marks) + len(fills) == len(held) else Weight.ABSENCE)
+        if not self._equity.at(seq):
             self._findings.lost(self._equity.before(seq), "every mark that a decision seals is there",
                                 f"none for {decision.position}", "one after this")
 
