@@ -36,6 +36,7 @@ def test_make_alone_prints_every_public_target() -> None:
 @pytest.mark.parametrize("arguments", [
     ("status",), ("logs", "nothing"), ("submit", "jobs/pipeline.py"), ("restore", "jobs/pipeline.py"),
     ("reference", "none.parquet"), ("reference", "README.md", "--jobs", "three"), ("replay", "none.gz"), ("replay",),
+    ("audit",),
 ])
 def test_a_user_error_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ran = run(tmp_path, *arguments)
