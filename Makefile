@@ -10,6 +10,8 @@ JOBS ?= one
 PARALLELISM ?= 1
 SPEED ?= 0
 OUT ?= build/report.html
+CASES ?= 1000000
+SEED ?= 1
 ARGS ?=
 
 export SIGMAFLOW_PORT_OFFSET SIGMAFLOW_DATA_DIR SIGMAFLOW_CACHE_DIR
@@ -17,7 +19,7 @@ export PYTHONPATH := $(CURDIR)
 RUN := .venv/bin/python -m sigmaflow
 .DEFAULT_GOAL := help
 .PHONY: help setup start stop status restart logs clean setup-topics monitor-topics smoke-test dashboard metrics \
-	check test reference replay report audit savepoint ready
+	check fuzz test reference replay report audit savepoint ready
 
 help: ## show this list
 	@echo "Sigmaflow: paper trading you can prove. Begin with: make start"
@@ -79,6 +81,9 @@ savepoint: ready ## take a savepoint of every running job
 
 test: setup ## all tests, on a stack of their own
 	@.venv/bin/python -m pytest $(ARGS)
+
+fuzz: setup ## damaged input into admission and every reader (CASES=1000000 SEED=1)
+	@.venv/bin/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
 
 check: setup ## what CI runs: lint, types, tests
 	@.venv/bin/python -m ruff check .

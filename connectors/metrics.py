@@ -103,10 +103,9 @@ class Totals:
         if 0 <= delay <= LIVE_LIMIT_S:
             self.tick_to_fill.observe(delay)
 
-    def decision(self, row: Row) -> None:
+    def decision(self, account: str, sent: bool, failed_gate: str) -> None:
         """Take a decision."""
-        verdict = "sent" if row["order_id"] is not None else row["failed_gate"] or "none_needed"
-        self.decisions[row["account"], verdict] += 1
+        self.decisions[account, "sent" if sent else failed_gate or "none_needed"] += 1
 
     def intent(self, row: Row) -> None:
         """Take an intent: it carries how many there were."""

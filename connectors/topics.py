@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -14,6 +14,7 @@ from rich.progress import track
 import schemas
 from connectors import broker
 from connectors.registry import Registry, RegistryError
+from schemas.compatibility import against, listed
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
@@ -107,9 +108,19 @@ def _register(registry: Registry, topic: schemas.Topic) -> int:
     try:
         return registry.register(topic.subject, schemas.text(topic.schema))
     except RegistryError as error:
-        raise UserError(
-            STAGE, f"schemas/{topic.schema}.avsc must be {COMPATIBILITY} with what is registered as {topic.subject}",
-            f"the registry says {error}", "undo the change, or give the message a new topic ending in .v2") from None
+        raise refusal(topic, schemas.load(topic.schema), error, registry.present(topic.subject)) from None
+
+
+def refusal(topic: schemas.Topic, new: Any, error: RegistryError, registered: Mapping[int, Any]) -> UserError:
+    """The error for a contract that the registry refuses: field and rule by our own comparison with what is there.
+
+    The registry's message stands alone where the comparison finds nothing.
+    """
+    found = against(new, registered, "schema id")
+    return UserError(
+        STAGE, f"schemas/{topic.schema}.avsc must be {COMPATIBILITY} with what is registered as {topic.subject}",
+        listed(found) if found else f"the registry says {error}",
+        "do as it says, undo the change, or give the message a new topic ending in .v2")
 
 
 def main() -> None:

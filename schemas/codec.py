@@ -12,7 +12,8 @@ for each of its fields, named `array.field`, plus `array.count`; an array of dou
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,17 +22,47 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-LONG, DOUBLE, STRING, BOOLEAN, NULLABLE_LONG, NULLABLE_DOUBLE, ARRAY_START, ARRAY_END = range(1, 9)
-SKIP = -1
-MAX_ITEMS = 32
-"""Most items an array may have: alphas in a profile."""
+from schemas.layout import (
+    ARRAY_END,
+    ARRAY_START,
+    BOOLEAN,
+    DOUBLE,
+    LONG,
+    MAX_ITEMS,
+    NULL_LONG,
+    NULLABLE_DOUBLE,
+    NULLABLE_LONG,
+    SKIP,
+    STRING,
+    Field,
+    column_kinds,
+    fields,
+)
+from schemas.resolution import (
+    BAD_MAGIC,
+    BAD_TEXT,
+    BYTES,
+    DEFAULT_DOUBLE,
+    DEFAULT_ITEM,
+    DEFAULT_LONG,
+    DEFAULT_TEXT,
+    ENUM,
+    FLOAT,
+    LONG_AS_DOUBLE,
+    NULL_VALUE,
+    OK,
+    OPTION,
+    REQUIRED,
+    TRAILING,
+    TRUNCATED,
+    UNKNOWN_SCHEMA,
+    UNRESOLVED,
+    Operation,
+    Resolution,
+)
+from sigmaflow.errors import UserError
 
-OK, BAD_MAGIC, UNKNOWN_SCHEMA, TRUNCATED, TRAILING, BAD_TEXT, NULL_VALUE = range(7)
-"""Verdicts of `Decoder.decode` for one message."""
-
-NULL_LONG = np.iinfo(np.int64).min
 HEADER = 5
-_KINDS = {"long": LONG, "int": LONG, "double": DOUBLE, "string": STRING, "bytes": STRING, "boolean": BOOLEAN}
 
 
 @dataclass(frozen=True)
@@ -66,53 +97,6 @@ Columns = dict[str, Any]
 """Columns by name: arrays, or `Text` for strings."""
 
 
-@dataclass(frozen=True)
-class Field:
-    """One primitive of a schema: its kind, its name as a column, and the array it is an item of, if any."""
-
-    kind: int
-    name: str
-    array: str | None = None
-    limit: int = 0
-    """Number of symbols of an enum, else 0."""
-
-
-def fields(schema: Mapping[str, Any]) -> list[Field]:
-    """The schema's primitives in wire order."""
-    out: list[Field] = []
-    for field in schema["fields"]:
-        kind, name = field["type"], field["name"]
-        if isinstance(kind, dict) and kind["type"] == "array":
-            out += [Field(ARRAY_START, name, name), *_items(kind["items"], name), Field(ARRAY_END, name, name)]
-        else:
-            out.append(Field(_kind(kind), name, None, _limit(kind)))
-    return out
-
-
-def _items(items: Any, array: str) -> list[Field]:
-    if isinstance(items, str):
-        return [Field(_kind(items), array, array)]
-    return [Field(_kind(item["type"]), f"{array}.{item['name']}", array) for item in items["fields"]]
-
-
-def _limit(kind: Any) -> int:
-    return len(kind["symbols"]) if isinstance(kind, dict) and kind["type"] == "enum" else 0
-
-
-def _kind(kind: Any) -> int:
-    if isinstance(kind, list):
-        return {"long": NULLABLE_LONG, "double": NULLABLE_DOUBLE}[kind[1]]
-    if isinstance(kind, dict):
-        return {"enum": LONG}[kind["type"]]
-    return _KINDS[kind]
-
-
-def column_kinds(schema: Mapping[str, Any]) -> dict[str, int]:
-    """Column name to kind (LONG, DOUBLE or STRING), arrays left out."""
-    plain = {BOOLEAN: LONG, NULLABLE_LONG: LONG, NULLABLE_DOUBLE: DOUBLE}
-    return {f.name: plain.get(f.kind, f.kind) for f in fields(schema) if f.array is None}
-
-
 # ---------------------------------------------------------------------------------------------------------- decode
 
 
@@ -133,7 +117,7 @@ def _varint(buf, i, end):
 
 @numba.njit(cache=True)
 def _utf8(buf, i, end):
-    """Whether buf[i:end] is well-formed UTF-8 (RFC 3629), checked without the overlong three and four byte forms."""
+    """Whether buf[i:end] is well-formed UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF."""
     while i < end:
         byte = buf[i]
         if byte < 0x80:
@@ -148,6 +132,10 @@ def _utf8(buf, i, end):
             return False
         if i + extra >= end:
             return False
+        second = buf[i + 1] if extra else 0
+        if (byte == 0xE0 and second < 0xA0) or (byte == 0xED and second >= 0xA0) \
+                or (byte == 0xF0 and second < 0x90) or (byte == 0xF4 and second >= 0x90):
+            return False
         for k in range(extra):
             if buf[i + 1 + k] & 0xC0 != 0x80:
                 return False
@@ -156,11 +144,11 @@ def _utf8(buf, i, end):
 
 
 @numba.njit(cache=True)
-def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, starts, lengths, arrays,
-            verdict):
-    """Decode every message; a failed one keeps defaults in its columns and its verdict says why."""
+def _decode(buf, offsets, null, ids, first, kinds, target, low, high, outside, numbers, table, ints, floats, starts,
+            lengths, arrays, verdict):
+    """Decode every message; the columns of a failed one mean nothing and its verdict says why."""
     word = np.zeros(8, np.uint8)
-    as_double = word.view(np.float64)
+    as_double, as_float = word.view(np.float64), word.view(np.float32)
     for row in range(offsets.shape[0] - 1):
         i, end = offsets[row], offsets[row + 1]
         if null[row]:
@@ -224,8 +212,11 @@ def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, 
                 value = np.int64(NULL_LONG)
                 if branch == 1:
                     value, i = _varint(buf, i, end)
-                    if i < 0 or (limit[code] > 0 and (value < 0 or value >= limit[code])):
+                    if i < 0:
                         bad = TRUNCATED
+                        break
+                    if value < low[code] or value > high[code]:
+                        bad = outside[code]
                         break
                 if to >= 0:
                     if items > 0:
@@ -262,17 +253,67 @@ def _decode(buf, offsets, null, ids, first, kinds, target, limit, ints, floats, 
                 elif to >= 0:
                     ints[to, row] = buf[i]
                 i += 1
-            else:
+            elif kind in (STRING, BYTES):
                 length, i = _varint(buf, i, end)
                 if i < 0 or length < 0 or length > end - i:
                     bad = TRUNCATED
                     break
-                if not _utf8(buf, i, i + length):
+                if kind == STRING and not _utf8(buf, i, i + length):
                     bad = BAD_TEXT
                     break
                 if to >= 0 and items == 0:
                     starts[to, row], lengths[to, row] = i, length
                 i += length
+            elif kind in (ENUM, LONG_AS_DOUBLE):
+                value, i = _varint(buf, i, end)
+                if kind == ENUM and i >= 0 and 0 <= value <= high[code]:
+                    value = table[low[code] + value]
+                    bad = UNRESOLVED if value < 0 else OK
+                elif i < 0 or kind == ENUM or value < low[code] or value > high[code]:
+                    bad = TRUNCATED if i < 0 else outside[code]
+                if bad != OK:
+                    break
+                if to >= 0 and items > 0:
+                    arrays[to, row, item] = value
+                elif to >= 0 and kind == ENUM:
+                    ints[to, row] = value
+                elif to >= 0:
+                    floats[to, row] = value
+            elif kind == FLOAT:
+                if i + 4 > end:
+                    bad = TRUNCATED
+                    break
+                for k in range(4):
+                    word[k] = buf[i + k]
+                i += 4
+                if to >= 0 and items > 0:
+                    arrays[to, row, item] = as_float[0]
+                elif to >= 0:
+                    floats[to, row] = as_float[0]
+            elif kind in (OPTION, REQUIRED):
+                branch, i = _varint(buf, i, end)
+                if i < 0 or branch > 1 or branch < 0:
+                    bad = TRUNCATED
+                    break
+                if branch == low[code]:
+                    if kind == REQUIRED:
+                        bad = UNRESOLVED
+                        break
+                    code += 1                                 # past the value that is not there
+                    if to >= 0 and items > 0:
+                        arrays[to, row, item] = np.nan
+                    elif to >= 0 and kinds[code] == LONG:
+                        ints[to, row] = NULL_LONG
+                    elif to >= 0:
+                        floats[to, row] = np.nan
+            elif kind == DEFAULT_LONG:
+                ints[to, row] = low[code]
+            elif kind == DEFAULT_DOUBLE:
+                floats[to, row] = numbers[code]
+            elif kind == DEFAULT_ITEM:
+                arrays[to, row, item if low[code] < 0 else low[code]] = numbers[code]
+            elif kind == DEFAULT_TEXT:
+                starts[to, row], lengths[to, row] = offsets[-1] + low[code], high[code]
             code += 1
         if bad == OK and i != end:
             bad = TRAILING
@@ -291,12 +332,16 @@ class Batch:
 class Decoder:
     """Reads one subject's messages into the columns of `reader`, whichever registered version wrote them.
 
-    `writers` maps schema id to writer schema. A field that the writer does not have takes the reader's default; a field
-    that the reader does not have is skipped (https://avro.apache.org/docs/1.11.1/specification/#schema-resolution).
+    `writers` maps schema id to writer schema. A field that the writer does not have takes the reader's default, one
+    that the reader does not have is skipped, enum symbols go by name, numbers widen; a value that the reader has no
+    place for gets the verdict UNRESOLVED. `resolution.py` has the rules. `find` is asked for the writer schema of an id
+    that is not among `writers`, as when it was registered later; it gives None where there is none.
     """
 
-    def __init__(self, reader: Mapping[str, Any], writers: Mapping[int, Mapping[str, Any]]) -> None:
-        plain = [f for f in fields(reader) if f.array is None]
+    def __init__(self, reader: Mapping[str, Any], writers: Mapping[int, Mapping[str, Any]],
+                 find: Callable[[int], Mapping[str, Any] | None] | None = None) -> None:
+        """Raises UserError, naming field and rule, where none of a writer's messages could be read."""
+        self._reader, self._find = reader, find
         items = [f for f in fields(reader) if f.array is not None and f.kind not in (ARRAY_START, ARRAY_END)]
         counts = [f for f in fields(reader) if f.kind == ARRAY_START]
         kinds = column_kinds(reader)
@@ -304,54 +349,48 @@ class Decoder:
         self._floats = [n for n, k in kinds.items() if k == DOUBLE]
         self._texts = [n for n, k in kinds.items() if k == STRING]
         self._arrays = [f.name for f in items if f.kind != STRING]
-        self._defaults = {f["name"]: f["default"] for f in reader["fields"] if "default" in f}
-        self._plain = plain
-        self._enums = {f["name"]: f["type"]["symbols"] for f in reader["fields"] if _limit(f["type"])}
         self._program(writers)
 
-    def _target(self, field: Field) -> int:
-        name = f"{field.name}.count" if field.kind == ARRAY_START else field.name
-        for names in (self._ints, self._floats, self._texts, self._arrays):
-            if name in names:
-                return names.index(name)
-        return SKIP
-
     def _program(self, writers: Mapping[int, Mapping[str, Any]]) -> None:
-        ids, first, kinds, target, limit = [], [0], [], [], []
-        for schema_id, writer in sorted(writers.items()):
-            code = fields(writer)
-            kinds += [f.kind for f in code]
-            target += [self._target(f) for f in code]
-            limit += [f.limit for f in code]
-            ids.append(schema_id)
-            first.append(len(kinds))
-        as_array = np.array
-        self._code = (as_array(ids, np.int64), as_array(first, np.int64), as_array(kinds, np.int64),
-                      as_array(target, np.int64), as_array(limit, np.int64))
-
-    def _default(self, name: str) -> float:
-        """Default of a field as its column holds it."""
-        value = self._defaults[name]
-        if name in self._enums:
-            return self._enums[name].index(value)
-        if value is None:
-            return np.nan if name in self._floats else NULL_LONG
-        return value if isinstance(value, int | float) else 0
+        names = (self._ints, self._floats, self._texts, self._arrays)
+        resolution = Resolution(self._reader, {name: n for held in names for n, name in enumerate(held)})
+        programs = {schema_id: resolution.program(schema_id, writer) for schema_id, writer in sorted(writers.items())}
+        code = [operation for program in programs.values() for operation in program]
+        first = np.cumsum([0, *map(len, programs.values())])
+        columns = [np.array([o[n] for o in code], np.int64) for n in range(len(Operation._fields) - 1)]
+        self._code = (np.array(list(programs), np.int64), first.astype(np.int64), *columns,
+                      np.array([o.number for o in code], np.float64), np.array(resolution.table, np.int64))
+        self._text, self._writers = bytes(resolution.text), writers
 
     def decode(self, messages: Sequence[bytes | None]) -> Batch:
         """Columns of these messages, one row each, and a verdict for each."""
+        batch = self._read(messages)
+        if self._find is None or not (batch.verdict == UNKNOWN_SCHEMA).any():
+            return batch
+        unknown = (messages[row] or b"" for row in np.flatnonzero(batch.verdict == UNKNOWN_SCHEMA).tolist())
+        return self._read(messages) if self._learn({int.from_bytes(m[1:HEADER], "big") for m in unknown}) else batch
+
+    def _learn(self, ids: set[int]) -> bool:
+        """Whether one of these ids is known now. One that cannot be read stays unknown: the job goes on."""
+        assert self._find is not None
+        before = len(self._writers)
+        for schema_id in sorted(ids):
+            writer = self._find(schema_id)
+            if writer is not None:
+                with suppress(UserError):
+                    self._program({**self._writers, schema_id: writer})
+        return len(self._writers) > before
+
+    def _read(self, messages: Sequence[bytes | None]) -> Batch:
         rows = len(messages)
         null = np.fromiter((m is None for m in messages), np.bool_, rows)
-        held: Sequence[bytes] = [m or b"" for m in messages]
+        held = [m or b"" for m in messages]
         offsets = np.zeros(rows + 1, np.int64)
         np.cumsum(np.fromiter(map(len, held), np.int64, rows), out=offsets[1:])
+        held.append(self._text)
         pool = np.frombuffer(b"".join(held) or b"\0", np.uint8)
         ints = np.zeros((len(self._ints), rows), np.int64)
         floats = np.full((len(self._floats), rows), np.nan)
-        for names, held_columns in ((self._ints, ints), (self._floats, floats)):
-            for i, name in enumerate(names):
-                if name in self._defaults:
-                    held_columns[i] = self._default(name)
         starts, lengths = (np.zeros((len(self._texts), rows), np.int64) for _ in range(2))
         arrays = np.zeros((max(1, len(self._arrays)), rows, MAX_ITEMS if self._arrays else 1))
         verdict = np.zeros(rows, np.uint8)

@@ -14,6 +14,27 @@ endian, the Avro body. Compatibility: FULL_TRANSITIVE; a breaking change is a ne
 
 Written by `python -m schemas.docs`; do not edit.
 
+## Versions
+
+`history/NAME/N.avsc` keeps every version that a contract has had, the newest being the contract itself.
+`python -m schemas.compatibility` compares each contract with all its versions by Avro's resolution, in both directions,
+and with those of a registry (`--registry URL`); it names field, rule and remedy. To change a contract: edit the
+`.avsc`, record it (`--record`, refused where it breaks a rule), write this page, commit all three.
+
+| change | possible |
+| --- | --- |
+| add a field | with a default |
+| remove a field | if every version had a default for it |
+| add or remove an enum symbol | if the enum had a default in every version, which readers without the symbol see |
+| reorder fields or symbols, change a default or text, string to bytes and back | yes |
+| int to long, a number to double, null allowed | no, an old reader could not follow: add a wider field beside it |
+| anything else | a new topic ending in `.v2` |
+
+Readers resolve whatever version wrote a message (`resolution.py`), so recorded logs stay readable. A value that a
+reader has no place for is refused alone: on `market.ticks.v1` it becomes a dead letter with reason `unresolved`.
+
+## Topics
+
 | topic | message | key | partitions | kept |
 | --- | --- | --- | --- | --- |
 """

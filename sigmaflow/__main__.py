@@ -14,6 +14,8 @@ import typer
 
 from sigmaflow.errors import UserError
 
+MARKET = "market"
+"""Name of the run that has no namespace: the live one."""
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -143,8 +145,17 @@ def reference(
 def replay(
     files: Annotated[list[str] | None, typer.Argument(help="Recorded files; merged in time.")] = None,
     speed: Annotated[float, typer.Option(help="Multiple of the recorded speed; 0 is as fast as it goes.")] = 0,
+    recorded: Annotated[str | None, typer.Option("--from", help=f"A run's namespace, or {MARKET}.")] = None,
+    verify: Annotated[bool, typer.Option(help="With --from: compare the run with its recomputation.")] = True,
+    complete: Annotated[bool, typer.Option(help="With --from: all of its input must be done.")] = False,
 ) -> None:
-    """Send recorded frames through the chain."""
+    """Send recorded frames through the chain; or compute a run again from its log and compare every byte."""
+    if recorded is not None:
+        from sigmaflow import verify as verifier
+
+        if not verify:
+            raise UserError("replay", "--from needs --verify", "it was turned off", "leave --no-verify out")
+        raise typer.Exit(0 if verifier.run("" if recorded == MARKET else recorded, complete=complete) else 1)
     absent = [file for file in files or [""] if not Path(file).is_file()]
     if absent:
         raise UserError("replay", "FILES must name recorded files", f"{absent[0]!r} is none", 'write FILES="a.gz b.gz"')

@@ -60,11 +60,11 @@ class Run:
         try:
             with _progress() as bar:
                 task = bar.add_task("submit jobs", total=2 * len(self.jobs), note="")
-                for job in self.jobs:
-                    bar.update(task, note=job)
-                    self.job_ids.append(submit.submit(f"jobs/{job}.py", self._arguments(job), None, self._parallelism,
-                                                      self.settings))
-                    bar.advance(task)
+                file = self.jobs[0] if len(self.jobs) == 1 else "six"
+                bar.update(task, note=f"jobs/{file}.py")
+                self.job_ids = submit.submit_all(f"jobs/{file}.py", self._arguments(), None, self._parallelism,
+                                                 self.settings)
+                bar.advance(task, len(self.jobs))
                 for job_id in self.job_ids:
                     submit.wait_running(job_id, settings=self.settings)
                     bar.advance(task)
@@ -81,8 +81,8 @@ class Run:
         """Name of a topic in this run."""
         return f"{self.namespace}.{name}"
 
-    def _arguments(self, job: str) -> list[str]:
-        taps = ["--taps", self._taps] if self._taps and job == "pipeline" else []
+    def _arguments(self) -> list[str]:
+        taps = ["--taps", self._taps] if self._taps else []
         return ["--profile", self._profile, "--namespace", self.namespace, "--batch-ms", str(BATCH_MS), *taps]
 
     def settle(self) -> float:

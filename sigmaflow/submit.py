@@ -48,6 +48,12 @@ def submit(job: str, args: list[str] | None = None, savepoint: str | None = None
 
     `savepoint` is the path that a savepoint or a checkpoint printed. Raises UserError with the client's reason.
     """
+    return submit_all(job, args, savepoint, parallelism, settings)[-1]
+
+
+def submit_all(job: str, args: list[str] | None = None, savepoint: str | None = None, parallelism: int | None = None,
+               settings: Settings | None = None) -> list[str]:
+    """The same for a file that submits several jobs; returns their ids in the order of submission."""
     s = settings or load()
     flink = s.data_dir / "bin" / "flink"
     if not flink.exists():
@@ -70,7 +76,7 @@ def submit(job: str, args: list[str] | None = None, savepoint: str | None = None
         log = s.log_dir / "submit.log"
         log.write_text(output)
         raise UserError("submit", f"{job} must be accepted by Flink", _reason(output), f"read {log}")
-    return str(found[-1])
+    return [str(job_id) for job_id in found]
 
 
 def _reason(output: str) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -54,16 +55,17 @@ class LeanMinutes:
     def matches(self, head: list[bytes], member: str) -> bool:
         """Whether the name says so and the rows have the right number of fields."""
         named = _NAME.search(member)
-        return named is not None and named[3].lower() == self._kind and len(tables.header(head)) == self._width
+        return (named is not None and named[3].lower() == self._kind and _day(named[1]) is not None
+                and len(tables.header(head)) == self._width)
 
     def _file(self, path: Path) -> tuple[int, str, float]:
         """Midnight in ns, symbol, price scale."""
         named = _NAME.search(member(path))
-        if named is None:
+        day = _day(named[1]) if named else None
+        if named is None or day is None:
             raise Malformed("no LEAN name")
         prices = [field for line in head(path, _SAMPLE) for field in line.decode(errors="replace").split(",")[1:5]]
         equity = not any("." in price for price in prices)
-        day = datetime.strptime(named[1], "%Y%m%d").date()
         return midnight_ns(day, NEW_YORK if equity else None), named[2].upper(), EQUITY_SCALE if equity else 1.0
 
 
@@ -119,9 +121,8 @@ class Ohlc:
 
     def read(self, path: Path, tally: Tally) -> Iterator[Record]:
         """Records in file order."""
-        rows = [line.decode(errors="replace").split(",") for line in head(path, 3)]
         start, close = (tables.header(head(path, 1)).index(name) for name in ("timestamp", "close"))
-        length = _moment(rows[2][start]) - _moment(rows[1][start]) if len(rows) == 3 else MINUTE
+        length = _length(head(path, _SAMPLE)[1:], start)
         symbol = symbol_of(member(path))
 
         def quote(row: Row) -> Quote:
@@ -130,6 +131,25 @@ class Ohlc:
             return Quote(end, end, VENUE, symbol, mid - half, mid + half, SIZE, SIZE, 0)
 
         return tables.read(path, tally, "bar", quote, skip=1)
+
+
+def _day(text: str) -> date | None:
+    """A day written as eight digits, None where there is no such day."""
+    try:
+        return datetime.strptime(text, "%Y%m%d").date()
+    except ValueError:
+        return None
+
+
+def _length(rows: list[bytes], start: int) -> int:
+    """Least time from one bar to the next, a minute where no two can be read; rows that are no bars are passed over."""
+    moments = []
+    for row in rows:
+        try:
+            moments.append(_moment(row.decode().split(",")[start]))
+        except (ValueError, IndexError, OverflowError):
+            continue
+    return min((later - earlier for earlier, later in pairwise(moments) if later > earlier), default=MINUTE)
 
 
 def symbol_of(name: str) -> str:

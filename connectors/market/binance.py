@@ -13,7 +13,7 @@ from pathlib import Path
 
 from connectors.market import frames
 from connectors.market.columns import BUY, EVENT_TIME_IS_RECEIVE_TIME, SELL
-from connectors.market.frames import Frame
+from connectors.market.frames import Frame, named
 from connectors.market.records import Malformed, Quote, Record, Tally, Trade
 
 VENUE = "BINANCE"
@@ -39,23 +39,17 @@ def kind(frame: Frame) -> str:
 class Session:
     """Frames of one session; nothing is kept between them."""
 
-    def frame(self, ts_recv: int, frame: Frame, tally: Tally) -> Iterator[Record]:
-        """Records of one frame, at most one."""
+    def frame(self, ts_recv: int, frame: Frame) -> tuple[str, list[Record]]:
+        """Kind and records of one frame, at most one record."""
         data, what = frame.get("data", frame), kind(frame)
         if what == "bookTicker":
-            record: Record | None = _quote(ts_recv, data)
-        elif what in ("trade", "aggTrade"):
-            record = _trade(ts_recv, data)
-        else:
-            record = None
-        tally.frames[what] += 1
-        if record is not None:
-            yield record
+            return what, [_quote(ts_recv, data)]
+        return what, [_trade(ts_recv, data)] if what in ("trade", "aggTrade") else []
 
 
 def _quote(ts_recv: int, data: Frame) -> Quote:
     stamped = "E" in data
-    return Quote(ts_recv, int(data["E"]) * MILLISECOND if stamped else ts_recv, VENUE, str(data["s"]),
+    return Quote(ts_recv, int(data["E"]) * MILLISECOND if stamped else ts_recv, VENUE, named(data["s"]),
                  float(data["b"]), float(data["a"]), float(data["B"]), float(data["A"]),
                  0 if stamped else EVENT_TIME_IS_RECEIVE_TIME)
 
@@ -63,7 +57,7 @@ def _quote(ts_recv: int, data: Frame) -> Quote:
 def _trade(ts_recv: int, data: Frame) -> Trade:
     if not isinstance(data["m"], bool):
         raise Malformed(f"m must be true or false, it is {data['m']!r}")
-    return Trade(ts_recv, VENUE, str(data["s"]), float(data["p"]), float(data["q"]), SELL if data["m"] else BUY)
+    return Trade(ts_recv, VENUE, named(data["s"]), float(data["p"]), float(data["q"]), SELL if data["m"] else BUY)
 
 
 class Binance:
@@ -74,7 +68,7 @@ class Binance:
 
     def matches(self, head: list[bytes], member: str) -> bool:
         """Whether any of the first frames has a known Binance form."""
-        return any("stream" in frame or kind(frame) != "other" for frame in frames.sample(head))
+        return frames.matching(head, lambda frame: "stream" in frame or kind(frame) != "other")
 
     def read(self, path: Path, tally: Tally) -> Iterator[Record]:
         """Records in file order."""

@@ -17,19 +17,19 @@ from pathlib import Path
 from connectors.market import frames
 from connectors.market.book import Book, Touch
 from connectors.market.columns import BUY, EVENT_TIME_IS_RECEIVE_TIME, SELL
-from connectors.market.frames import Frame
+from connectors.market.frames import Frame, named
 from connectors.market.records import Malformed, Quote, Record, Tally, Trade
 
 VENUE = "COINBASE"
-OLDEST_NS = 1_262_304_000_000_000_000
-"""2010-01-01: an event time before it is no event time."""
+OLDEST_NS, NEWEST_NS = 1_262_304_000_000_000_000, 2**63 - 1
+"""2010-01-01 and 2262-04-11: an event time outside of them is no event time."""
 
 _AGGRESSOR = {"BUY": SELL, "SELL": BUY}
 _BOOK_SIDE = {"bid": "bid", "offer": "ask", "ask": "ask", "buy": "bid", "sell": "ask"}
 
 
 def nanoseconds(text: str | None) -> int:
-    """Nanoseconds of an ISO 8601 time in UTC, 0 for none or one before 2010.
+    """Nanoseconds of an ISO 8601 time in UTC, 0 for none, one before 2010 or one that takes more than 64 bits.
 
     >>> nanoseconds("2026-08-09T21:05:48.228568804Z")
     1786309548228568804
@@ -41,7 +41,7 @@ def nanoseconds(text: str | None) -> int:
     whole, _, fraction = text.removesuffix("Z").partition(".")
     seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
     moment = seconds * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0)
-    return moment if moment >= OLDEST_NS else 0
+    return moment if OLDEST_NS <= moment <= NEWEST_NS else 0
 
 
 class Books:
@@ -81,20 +81,17 @@ class AdvancedSession:
     def __init__(self) -> None:
         self._books = Books()
 
-    def frame(self, ts_recv: int, frame: Frame, tally: Tally) -> Iterator[Record]:
-        """Records of one frame."""
-        channel = frame["channel"]
+    def frame(self, ts_recv: int, frame: Frame) -> tuple[str, list[Record]]:
+        """Kind and records of one frame."""
+        channel, records = frame["channel"], list[Record]()
         if channel == "l2_data":
-            records: list[Record] = [quote for event in frame["events"] for quote in self._level2(ts_recv, event)]
+            records = [quote for event in frame["events"] for quote in self._level2(ts_recv, event)]
         elif channel == "market_trades":
             records = [_trade(ts_recv, trade) for event in frame["events"] for trade in reversed(event["trades"])]
-        else:
-            records = []
-        tally.frames[channel] += 1
-        yield from records
+        return channel, records
 
     def _level2(self, ts_recv: int, event: Frame) -> Iterator[Quote]:
-        product, updates = str(event["product_id"]), event["updates"]
+        product, updates = named(event["product_id"]), event["updates"]
         if event["type"] == "snapshot":
             sides: dict[str, list[tuple[str, str]]] = {"bid": [], "ask": []}
             for update in updates:
@@ -113,20 +110,17 @@ class ExchangeSession:
     def __init__(self) -> None:
         self._books = Books()
 
-    def frame(self, ts_recv: int, frame: Frame, tally: Tally) -> Iterator[Record]:
-        """Records of one frame."""
-        what = frame["type"]
+    def frame(self, ts_recv: int, frame: Frame) -> tuple[str, list[Record]]:
+        """Kind and records of one frame."""
+        what, records = frame["type"], list[Record]()
         if what in ("match", "last_match"):
-            records: list[Record] = [_trade(ts_recv, frame)]
+            records = [_trade(ts_recv, frame)]
         elif what in ("snapshot", "l2update"):
             records = list(self._level2(ts_recv, frame))
-        else:
-            records = []
-        tally.frames[what] += 1
-        yield from records
+        return what, records
 
     def _level2(self, ts_recv: int, frame: Frame) -> Iterator[Quote]:
-        product = str(frame["product_id"])
+        product = named(frame["product_id"])
         if frame["type"] == "snapshot":
             self._books.snapshot(product, frame["bids"], frame["asks"])
         else:
@@ -136,7 +130,7 @@ class ExchangeSession:
 
 
 def _trade(ts_recv: int, trade: Frame) -> Trade:
-    return Trade(ts_recv, VENUE, str(trade["product_id"]), float(trade["price"]), float(trade["size"]),
+    return Trade(ts_recv, VENUE, named(trade["product_id"]), float(trade["price"]), float(trade["size"]),
                  _AGGRESSOR[trade["side"].upper()])
 
 
@@ -148,7 +142,7 @@ class CoinbaseAdvanced:
 
     def matches(self, head: list[bytes], member: str) -> bool:
         """Whether a frame names a channel and its sequence number."""
-        return any("channel" in frame and "sequence_num" in frame for frame in frames.sample(head))
+        return frames.matching(head, lambda frame: "channel" in frame and "sequence_num" in frame)
 
     def read(self, path: Path, tally: Tally) -> Iterator[Record]:
         """Records in file order."""
@@ -164,8 +158,8 @@ class CoinbaseExchange:
 
     def matches(self, head: list[bytes], member: str) -> bool:
         """Whether a frame has one of the feed's types and names a product or channels."""
-        return any(frame.get("type") in self._types and ("product_id" in frame or "channels" in frame)
-                   for frame in frames.sample(head))
+        return frames.matching(head, lambda frame: frame.get("type") in self._types
+                               and ("product_id" in frame or "channels" in frame))
 
     def read(self, path: Path, tally: Tally) -> Iterator[Record]:
         """Records in file order."""

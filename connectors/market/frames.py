@@ -6,23 +6,26 @@ messages between (older cryptofeed), and `{"t": "recv", "ts": <receive s>, "data
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
 from connectors.market.lines import lines
-from connectors.market.records import Malformed, Record, Tally, checked
+from connectors.market.records import Malformed, Record, Tally, checked, in_range
 
 Frame = dict[str, Any]
+
+BAD = (Malformed, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
+"""What reading a frame from outside may raise: the frame is then counted as refused."""
 
 
 class Session(Protocol):
     """Reads the frames of one recorded session of one venue, in order."""
 
-    def frame(self, ts_recv: int, frame: Frame, tally: Tally) -> Iterator[Record]:
-        """Records of one frame. Counts its kind; raises Malformed, KeyError, TypeError or ValueError for a bad one."""
+    def frame(self, ts_recv: int, frame: Frame) -> tuple[str, Sequence[Record]]:
+        """Kind and records of one frame. Raises one of BAD for a frame that is not what its kind says."""
 
 
 def unwrap(line: bytes) -> tuple[int, Frame] | None:
@@ -46,7 +49,7 @@ def unwrap(line: bytes) -> tuple[int, Frame] | None:
         raise Malformed("no frame after the time")
     if stamp.endswith(b":"):
         return _nanoseconds(float(stamp[:-1])), _object(orjson.loads(frame))
-    return int(stamp), _object(orjson.loads(frame))
+    return in_range(int(stamp)), _object(orjson.loads(frame))
 
 
 def sample(head: list[bytes]) -> list[Frame]:
@@ -55,7 +58,7 @@ def sample(head: list[bytes]) -> list[Frame]:
     for line in head:
         try:
             held = unwrap(line)
-        except (Malformed, ValueError, KeyError, TypeError, AttributeError):
+        except BAD:
             continue
         if held is not None:
             found.append(held[1])
@@ -68,14 +71,41 @@ def read(path: Path, session: Session, tally: Tally) -> Iterator[Record]:
         tally.lines += 1
         try:
             held = unwrap(line)
-            if held is not None:
-                yield from [checked(record) for record in session.frame(*held, tally)]
-        except (Malformed, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            if held is None:
+                continue
+            kind, made = session.frame(*held)
+            good = [checked(record) for record in made]
+            tally.frames[named(kind)] += 1
+        except BAD as error:
             tally.refuse(path, number, error)
+            continue
+        yield from good
+
+
+def matching(head: list[bytes], matches: Callable[[Frame], bool]) -> bool:
+    """Whether any frame among some lines matches; one that cannot even be asked does not."""
+    for frame in sample(head):
+        try:
+            if matches(frame):
+                return True
+        except BAD:
+            continue
+    return False
+
+
+def named(value: Any) -> str:
+    """A name that a frame carries. Raises Malformed for what is no text, or none at all.
+
+    >>> named("l2_data")
+    'l2_data'
+    """
+    if not isinstance(value, str) or not value:
+        raise Malformed(f"a name must be text, it is {value!r}")
+    return value
 
 
 def _nanoseconds(seconds: float) -> int:
-    return round(seconds * 1e9)
+    return in_range(round(seconds * 1e9))
 
 
 def _object(frame: Any) -> Frame:

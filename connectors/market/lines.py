@@ -7,6 +7,8 @@ anything was sent, not in the middle.
 from __future__ import annotations
 
 import gzip
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +20,11 @@ from sigmaflow.errors import UserError
 
 STAGE = "replay"
 BLOCK = 1 << 20
+
+
+_UNZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
+          OverflowError)
+"""What zipfile raises for bytes that are no sound archive; RuntimeError for encryption and for unknown methods."""
 
 
 class _Damaged(Exception):
@@ -135,7 +142,7 @@ def _zip(path: Path) -> Iterator[bytes]:
                 raise _Damaged(f"holds {len(names)} files where one is wanted, found")
             with archive.open(names[0]) as file:
                 yield from iter(lambda: file.read(BLOCK), b"")
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except _UNZIP as error:
         raise _Damaged(f"does not unpack ({error})") from None
 
 

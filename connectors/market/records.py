@@ -42,14 +42,21 @@ class Malformed(Exception):
     """A line or frame that is not what its format says; counted, never fatal."""
 
 
+def in_range(time: int) -> int:
+    """The same time, ns since 1970. Raises Malformed where it is before 1970 or no 64-bit one."""
+    if not 0 <= time < 2**63:
+        raise Malformed(f"time {time} out of range")
+    return time
+
+
 def checked(record: Record) -> Record:
     """The same record. Raises Malformed for a time that is no 64-bit one or a trade whose price is no number.
 
     A quote's numbers are left to the chain's admission, which keeps what it rejects.
     """
-    times = record[:2] if isinstance(record, Quote) else record[:1]
-    if not all(0 <= time < 2**63 for time in times):
-        raise Malformed(f"time {times} out of range")
+    in_range(record.ts_recv)
+    if isinstance(record, Quote):
+        in_range(record.ts_event)
     if isinstance(record, Trade) and not (isfinite(record.price) and isfinite(record.size)):
         raise Malformed(f"a trade of {record.size} at {record.price}")
     return record

@@ -3,9 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import schemas
+
+if TYPE_CHECKING:
+    from connectors.registry import Later
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,7 @@ class Contracts:
 
     ids: dict[str, int]
     versions: dict[str, dict[int, dict[str, Any]]]
+    url: str = ""
 
     def id(self, topic: str) -> int:
         """Schema id to write a topic with."""
@@ -26,6 +30,12 @@ class Contracts:
     def writers(self, topic: str) -> dict[int, dict[str, Any]]:
         """Every registered schema of a topic by id."""
         return self.versions[topic]
+
+    def later(self, topic: str) -> Later | None:
+        """Where a running job asks for a version that was registered after it started; None without a registry."""
+        from connectors.registry import later
+
+        return later(self.url, schemas.topics()[topic].subject) if self.url else None
 
 
 def lookup(url: str, topics: Iterable[str]) -> Contracts:
@@ -42,4 +52,4 @@ def lookup(url: str, topics: Iterable[str]) -> Contracts:
         except RegistryError as error:
             raise UserError("submit", f"schemas/{row.schema}.avsc must be registered as {row.subject}", str(error),
                             "run `make setup-topics`") from None
-    return Contracts(ids, versions)
+    return Contracts(ids, versions, url)

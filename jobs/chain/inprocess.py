@@ -68,12 +68,13 @@ class Chain:
     """
 
     def __init__(self, profile: Profile, shards: int, largest: int = 1_000_000, seed: int = 0, restart: float = 0.0,
-                 taps: tuple[str, ...] = (), impatient: float = 0.0) -> None:
+                 taps: tuple[str, ...] = (), impatient: float = 0.0, known: Contracts | None = None) -> None:
         self._profile, self._count, self._taps = profile, shards, taps
         self._largest, self._restart, self._impatient = largest, restart, impatient
         self._random = np.random.default_rng(seed)
-        self._contracts = contracts()
+        self._contracts = known or contracts()
         self.topics: dict[str, Log] = {}
+        self.keyed: dict[str, dict[bytes, list[bytes]]] = {}
 
     def run(self, jobs: Sequence[str], ticks: Log, frontiers: Sequence[Frontier] = ()) -> dict[str, Log]:
         """Run these jobs one after another; all topics written. `frontiers` are those of the run to compute again."""
@@ -129,6 +130,9 @@ class Chain:
         partitions = schemas.topics()[e.topic].partitions
         log = self.topics.setdefault(e.topic, [[] for _ in range(self._count if partitions > 1 else 1)])
         log[shard if partitions > 1 else 0].extend(e.values)
+        by_key = self.keyed.setdefault(e.topic, {})
+        for key, value in zip(e.keys, e.values, strict=True):
+            by_key.setdefault(key, []).append(value)
 
     def _interleaved(self, topic: str) -> Iterator[MicroBatch]:
         return self._mixed([self._cut(topic, shard, part) for shard, part in enumerate(self.topics.get(topic, [[]]))])

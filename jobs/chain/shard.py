@@ -44,7 +44,8 @@ class ShardWorker:
         self._state = KeyedState((admission.stage(plan.profile), *plan.stages), store)
         self._slots = Slots(self._state)
         self._admission = admission.Admission(plan.profile)
-        self._decoder = Decoder(plan.contracts.schema(plan.source), plan.contracts.writers(plan.source))
+        contracts, source = plan.contracts, plan.source
+        self._decoder = Decoder(contracts.schema(source), contracts.writers(source), contracts.later(source))
         alphas = {"signals.alpha_id": plan.profile.alphas.names}
         self._encoders = {topic: Encoder(plan.contracts.schema(topic), plan.contracts.id(topic), alphas)
                           for topic in plan.topics}

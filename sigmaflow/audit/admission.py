@@ -15,6 +15,8 @@ DETAILS = {
     "trailing_bytes": "bytes go on after the record: writer and schema id do not match",
     "bad_text": "a string is not UTF-8",
     "null_value": "the record has no value",
+    "unresolved": "a newer writer's value has no place in this job's schema (enum symbol, range or null): "
+                  "restart the job with the newer code, then replay",
     "bad_symbol": "venue or symbol is empty, longer than 64 bytes, or has a zero byte or a colon in the venue",
     "not_finite": "a price or size is NaN or infinite",
     "not_positive_price": "bid or ask is zero or negative",
@@ -33,6 +35,9 @@ LONGEST = 64
 
 BODY = frozenset({"truncated", "trailing_bytes", "bad_text"})
 """Which of these a broken body shows first depends on how it is read."""
+
+OF_ITS_TIME = frozenset({"unknown_schema", "unresolved"})
+"""These depend on which schemas were registered, or known to the job, when it read the input."""
 
 RECEIVE_TIME, LOCKED, GAP = 1, 2, 4
 """Bits of flags."""
@@ -60,6 +65,8 @@ def explains(reason: str, tick: Message, last_seq: int | None, latest: int) -> b
 
     `last_seq` is the last accepted of its instrument, `latest` the latest accepted event time of its partition.
     """
+    if reason in OF_ITS_TIME:
+        return True
     found = by_itself(tick)
     if found:
         return reason == found or {reason, found} <= BODY

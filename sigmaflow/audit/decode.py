@@ -1,4 +1,4 @@
-"""Bytes in the Confluent wire format to dictionaries, by the schema of whoever wrote them."""
+"""Bytes in the Confluent wire format to dictionaries: read by the schema of whoever wrote them, given by today's."""
 from __future__ import annotations
 
 import copy
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 
+import schemas
 from sigmaflow.audit.log import DEAD, INTENTS, Log
 
 HEADER = 5
@@ -53,9 +54,9 @@ class Message(NamedTuple):
 class Decoder:
     """Decodes values of the topics of a log. With `remember` a value is decoded once, however often it is asked for."""
 
-    def __init__(self, schemas: Mapping[str, Mapping[int, Mapping[str, Any]]], remember: bool = False) -> None:
-        self._schemas = {topic: {number: fastavro.parse_schema(copy.deepcopy(dict(schema)))
-                                 for number, schema in versions.items()} for topic, versions in schemas.items()}
+    def __init__(self, versions: Mapping[str, Mapping[int, Mapping[str, Any]]], remember: bool = False) -> None:
+        self._schemas = {topic: {number: _Version(topic, schema) for number, schema in held.items()}
+                         for topic, held in versions.items()}
         self._known: dict[tuple[str, bytes | None], Decoded] | None = {} if remember else None
 
     def messages(self, log: Log, topic: str) -> dict[int, list[Message]]:
@@ -83,27 +84,44 @@ class Decoder:
             return Decoded(None, "bad_magic")
         if len(raw) < HEADER:
             return Decoded(None, "truncated")
-        schema = self._schemas.get(topic, {}).get(struct.unpack_from(">I", raw, 1)[0])
-        return Decoded(None, "unknown_schema") if schema is None else _body(raw, schema, topic in CANONICAL)
+        version = self._schemas.get(topic, {}).get(struct.unpack_from(">I", raw, 1)[0])
+        return Decoded(None, "unknown_schema") if version is None else version.decode(raw)
 
 
-def _body(raw: bytes, schema: Any, canonical: bool) -> Decoded:
-    stream = io.BytesIO(raw)
-    stream.seek(HEADER)
-    try:
-        value: Row = fastavro.schemaless_reader(stream, schema, None)
-    except UnicodeDecodeError:
-        return Decoded(None, "bad_text")
-    except Exception:  # fastavro raises whatever the bytes lead it into
-        return Decoded(None, "truncated")
-    if stream.tell() != len(raw):
-        return Decoded(None, "trailing_bytes")
-    if canonical and _encoded(value, schema) != raw[HEADER:]:
-        return Decoded(None, "not_canonical")
-    return Decoded(value, "")
+class _Version:
+    """One registered schema of a topic."""
 
+    def __init__(self, topic: str, schema: Mapping[str, Any]) -> None:
+        self._writer = fastavro.parse_schema(copy.deepcopy(dict(schema)))
+        today = schemas.load(schemas.topics()[topic].schema)
+        self._reader = None if schema == today else fastavro.parse_schema(today)
+        self._canonical = topic in CANONICAL
 
-def _encoded(value: Row, schema: Any) -> bytes:
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, schema, value)
-    return out.getvalue()
+    def decode(self, raw: bytes) -> Decoded:
+        """A value behind its header."""
+        stream = io.BytesIO(raw)
+        stream.seek(HEADER)
+        try:
+            value = fastavro.schemaless_reader(stream, self._writer, None)
+        except UnicodeDecodeError:
+            return Decoded(None, "bad_text")
+        except Exception:  # fastavro raises whatever the bytes lead it into
+            return Decoded(None, "truncated")
+        if stream.tell() != len(raw):
+            return Decoded(None, "trailing_bytes")
+        if self._canonical and self._encoded(value) != raw[HEADER:]:
+            return Decoded(None, "not_canonical")
+        return self._resolved(raw) if self._reader else Decoded(value, "")
+
+    def _resolved(self, raw: bytes) -> Decoded:
+        stream = io.BytesIO(raw)
+        stream.seek(HEADER)
+        try:
+            return Decoded(fastavro.schemaless_reader(stream, self._writer, self._reader), "")
+        except Exception:  # as above
+            return Decoded(None, "unresolved")
+
+    def _encoded(self, value: Any) -> bytes:
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, self._writer, value)
+        return out.getvalue()

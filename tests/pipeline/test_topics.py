@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from dataclasses import replace
@@ -12,9 +13,10 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 import schemas
 from connectors import broker
 from connectors.registry import Registry, RegistryError, value_schema_id
-from connectors.topics import config, setup
+from connectors.topics import COMPATIBILITY, config, setup
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
+from tests.changes import ALLOWED, ORDER, REFUSED
 
 
 @pytest.fixture
@@ -66,10 +68,24 @@ def test_another_number_of_partitions_is_refused_before_anything_is_done(stack: 
     assert other.name not in broker.metadata(admin(stack), stack.kafka.bootstrap, "test")
 
 
-def test_an_incompatible_schema_is_refused_with_the_registrys_message(stack: Settings, topic: schemas.Topic) -> None:
+def test_an_incompatible_schema_is_refused_with_field_and_rule(stack: Settings, topic: schemas.Topic) -> None:
     setup(stack, [topic], quiet=True)
-    with pytest.raises(UserError, match=rf"FULL_TRANSITIVE .*{topic.subject}, but the registry says HTTP 409: "):
+    rule = r"schema id \d+: the record: its type renamed from Tick to Fill"
+    with pytest.raises(UserError, match=rf"FULL_TRANSITIVE .*{topic.subject}, but it is not:\n  {rule}"):
         setup(stack, [replace(topic, schema="fill")], quiet=True)
+
+
+@pytest.mark.parametrize("change", [*ALLOWED, *REFUSED])
+def test_the_registry_goes_by_the_rules_of_the_check(stack: Settings, change: str) -> None:
+    registry, subject = Registry(stack.registry.url), f"test.{uuid.uuid4().hex}-value"
+    registry.set_compatibility(COMPATIBILITY)
+    first = registry.register(subject, json.dumps(ORDER))
+    if change in ALLOWED:
+        second = registry.register(subject, json.dumps(ALLOWED[change]))
+        assert registry.versions(subject) == {first: ORDER, second: ALLOWED[change]}
+    else:
+        with pytest.raises(RegistryError, match="409"):
+            registry.register(subject, json.dumps(REFUSED[change][0]))
 
 
 def test_a_schema_that_is_not_registered_is_told(stack: Settings, topic: schemas.Topic) -> None:

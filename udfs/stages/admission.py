@@ -30,6 +30,8 @@ REASONS = {
     codec.TRAILING: ("trailing_bytes", "bytes go on after the record: writer and schema id do not match"),
     codec.BAD_TEXT: ("bad_text", "a string is not UTF-8"),
     codec.NULL_VALUE: ("null_value", "the record has no value"),
+    codec.UNRESOLVED: ("unresolved", "a newer writer's value has no place in this job's schema (enum symbol, range or "
+                                     "null): restart the job with the newer code, then replay"),
     10: ("bad_symbol", "venue or symbol is empty, longer than 64 bytes, or has a zero byte or a colon in the venue"),
     11: ("not_finite", "a price or size is NaN or infinite"),
     12: ("not_positive_price", "bid or ask is zero or negative"),
@@ -43,6 +45,12 @@ REASONS = {
 
 SYMBOL = np.dtype([("last_seq", np.int64), ("seen", np.int64)])
 SHARED = np.dtype([("ts_order", np.int64)])
+
+
+@numba.njit(cache=True, inline="always")
+def _beyond(later, earlier, most):
+    """Whether `later` is more than `most` after `earlier`; their distance may need 64 bits and no sign."""
+    return later > earlier and np.uint64(later) - np.uint64(earlier) > np.uint64(most)
 
 
 @numba.njit(cache=True)
@@ -66,7 +74,7 @@ def _rules(verdict, named, prices, sizes, ts_event, ts_recv, max_ahead):
             verdict[row] = 13
         elif prices[0, row] > prices[1, row]:
             verdict[row] = 14
-        elif ts_event[row] - ts_recv[row] > max_ahead:
+        elif _beyond(ts_event[row], ts_recv[row], max_ahead):
             verdict[row] = 15
 
 
@@ -95,7 +103,7 @@ def _sequence(symbols, shared, slot, seq, ts_event, bid, ask, flags, max_behind,
         if s.seen > 0 and seq[row] <= s.last_seq:
             verdict[row] = DUPLICATE
             continue
-        if shared[0].ts_order - ts_event[row] > max_behind:
+        if _beyond(shared[0].ts_order, ts_event[row], max_behind):
             verdict[row] = 16
             continue
         bits = flags[row] & RECEIVE_TIME

@@ -54,6 +54,21 @@ def test_a_corrupt_gzip_file_is_refused(tmp_path: Path) -> None:
         check(path)
 
 
+@pytest.mark.parametrize(("at", "value", "found"), [
+    (6, 0x01, "encrypted"), (8, 0x63, "compression"), (4, 0x80, "version")], ids=("encrypted", "method", "version"))
+def test_an_archive_that_asks_for_more_than_python_has_is_refused(
+    at: int, value: int, found: str, tmp_path: Path
+) -> None:
+    """The same field stands in the entry's own header and, two bytes further, in the directory at the end."""
+    path = packed("zip", tmp_path / "recording")
+    held = bytearray(path.read_bytes())
+    held[at] = value
+    held[held.index(b"PK\x01\x02") + at + 2] = value
+    path.write_bytes(held)
+    with pytest.raises(UserError, match=rf"must be whole.*{found}"):
+        check(path)
+
+
 def test_files_that_are_two_packed_one_after_the_other_are_read_to_the_end(tmp_path: Path) -> None:
     for pack in (gzip.compress, zstandard.compress):
         path = tmp_path / "two"

@@ -35,7 +35,7 @@ def totals() -> Totals:
     for row in fills:
         totals.fill(row, kafka_ms=row["ts_event"] // 1_000_000 + 12)
     for row in decisions:
-        totals.decision(row)
+        totals.decision(row["account"], row["order_id"] is not None, row["failed_gate"])
     totals.reject({"reason": "crossed"})
     totals.intent({"account": "paper", "intent_seq": 40})
     return totals

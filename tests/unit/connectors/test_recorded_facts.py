@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from connectors.market import binance, coinbase, frames
 from connectors.market.columns import Ticks, concat
 from connectors.market.lines import lines
 from connectors.market.recordings import Recording, open_recording
-from connectors.market.records import Malformed, Quote, Tally
+from connectors.market.records import Malformed, Quote
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"the recordings are not at {DATA}")
@@ -65,13 +66,13 @@ def test_signing_trades_by_the_last_quote_would_be_wrong() -> None:
 
 def test_coinbase_ticker_lags_the_book_that_is_built() -> None:
     """Fact 4: 132 of 154 ticker frames equal the book's touch, counting those that follow the first book."""
-    session, tally, touch = coinbase.AdvancedSession(), Tally(), {}
+    session, touch = coinbase.AdvancedSession(), {}
     equal = count = 0
     for line in lines_of("coinbase/COINBASE.jsonl.zst"):
         held = frames.unwrap(line)
         if held is None:
             continue
-        for record in session.frame(*held, tally):
+        for record in session.frame(*held)[1]:
             if isinstance(record, Quote):
                 touch[record.symbol] = (record.bid, record.ask)
         if held[1]["channel"] == "ticker":
@@ -91,15 +92,18 @@ def test_tardis_event_time_is_before_receive_time() -> None:
 @pytest.mark.parametrize("name", ["binance", "coinbase"])
 def test_odd_frames_are_read_or_counted_and_never_crash(name: str) -> None:
     session: frames.Session = binance.Session() if name == "binance" else coinbase.ExchangeSession()
-    tally, refused, quotes = Tally(), 0, []
+    kinds, refused, quotes = Counter[str](), 0, []
     for line in lines_of(f"odd_frames/{name}.jsonl"):
         try:
-            quotes += [r for r in session.frame(1, json.loads(line), tally) if isinstance(r, Quote)]
+            kind, made = session.frame(1, json.loads(line))
         except (Malformed, KeyError, TypeError, ValueError):
             refused += 1
+            continue
+        kinds[kind] += 1
+        quotes += [record for record in made if isinstance(record, Quote)]
     if name == "binance":
         assert (len(quotes), refused) == (1, 0)
-        assert tally.frames["other"] == 1  # the 24 hour ticker is no quote
+        assert kinds["other"] == 1  # the 24 hour ticker is no quote
     else:
         assert refused == 1                # the size 0.-10000
 

@@ -232,6 +232,51 @@ def test_bars_without_quotes_get_a_stated_spread(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ edges
 
 
+EXCHANGE = '{"type": "snapshot", "product_id": "X", "bids": [["10", "1"]], "asks": [["11", "2"]]}'
+
+
+@pytest.mark.parametrize("bad", [
+    "1e999: {}",                                                       # no such time, met when the format is told
+    '1.5: {"type": [], "product_id": "X"}',                            # a type that cannot be looked up
+    f"1e17: {EXCHANGE}",                                               # a time past 64 bits, known when it was read
+    '1.5: {"type": 5}', '1.5: {"type": ""}',
+    '1.5: {"type": "match", "product_id": null, "price": "1", "size": "1", "side": "buy"}',
+    '1.5: {"type": "match", "product_id": "X", "price": "inf", "size": "1", "side": "buy"}'])
+def test_a_line_is_counted_once_whatever_it_holds(bad: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text(f"{bad}\n1.5: {EXCHANGE}\n")
+    recording = open_recording([path])
+    assert len(concat(recording.ticks())) == 1
+    assert recording.frames == {"snapshot": 1}
+    assert recording.rejected == 1
+
+
+@pytest.mark.parametrize("odd", ['{"data": 5}', '{"data": "x", "stream": "y"}', '{"data": [1], "e": "trade"}'])
+def test_a_frame_whose_data_is_no_object_does_not_tell_the_format(odd: str, tmp_path: Path) -> None:
+    recording = open_recording([binance(tmp_path / "a", (0, odd), (1, book_ticker()))])
+    assert len(concat(recording.ticks())) == 1
+    assert recording.rejected == 1
+
+
+def test_a_day_that_is_none_is_no_lean_file(tmp_path: Path) -> None:
+    path = tmp_path / "20181304_btcusd_minute_quote.csv"
+    path.write_text("0,1,1,1,1.0,1,1,1,1,1.0,1\n")
+    with pytest.raises(UserError, match="must be a known recording"):
+        open_recording([path])
+
+
+def test_the_length_of_bars_is_told_by_those_that_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "x_1h.csv"
+    path.write_text("timestamp,open,high,low,close,volume\nno time,1,1,1,1,1\n\n2021-12-31 20:00:00,1,1,1,2,1\n"
+                    "2021-12-31 21:00:00,1,1,1,2,1\n")
+    recording = open_recording([path])
+    ticks = concat(recording.ticks())
+    assert_array_equal(np.diff(ticks.ts_event), 3_600_000_000_000)
+    assert ticks.ts_event[0] == 1_640_984_400_000_000_000  # 21:00, when the bar that began at 20:00 is over
+    assert recording.rejected == 1
+
+
+
 def test_unknown_files_are_refused_with_what_is_known(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("hello\nworld\n")

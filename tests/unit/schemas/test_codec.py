@@ -67,6 +67,11 @@ def write(schema: dict[str, Any], record: dict[str, Any]) -> bytes:
     return HEADER + out.getvalue()
 
 
+def number(kind: Any, cell: Any) -> float:
+    """An item of an array as its column holds it."""
+    return float(kind["symbols"].index(cell) if isinstance(kind, dict) else cell)
+
+
 def columns_of(schema: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Records as the columns that the encoder takes."""
     out: dict[str, Any] = {}
@@ -80,7 +85,8 @@ def columns_of(schema: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, 
             else:
                 for item in kind["items"]["fields"]:
                     if item["type"] != "string":
-                        out[f"{name}.{item['name']}"] = np.array([[number(item, i) for i in c] for c in cells], float)
+                        out[f"{name}.{item['name']}"] = np.array([[number(item["type"], i[item["name"]]) for i in c]
+                                                                  for c in cells], float)
         elif kind in ("string", "bytes"):
             out[name] = Text.table([cell.encode() if isinstance(cell, str) else cell for cell in cells])
         elif isinstance(kind, dict):
@@ -90,12 +96,6 @@ def columns_of(schema: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, 
         else:
             out[name] = np.array([codec.NULL_LONG if cell is None else int(cell) for cell in cells], np.int64)
     return out
-
-
-def number(field: dict[str, Any], record: dict[str, Any]) -> float:
-    """A field of an item as the number that its column holds."""
-    cell = record[field["name"]]
-    return float(field["type"]["symbols"].index(cell) if isinstance(field["type"], dict) else cell)
 
 
 def constants(schema: dict[str, Any]) -> dict[str, list[str]]:

@@ -6,7 +6,9 @@ as a chain with a wrong ledger would seal them: only the rule that is broken can
 from __future__ import annotations
 
 import hashlib
+import io
 import pkgutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from itertools import cycle
 from random import Random
 from typing import Any
 
+import fastavro
 import pytest
 
 import schemas
@@ -161,6 +164,18 @@ def test_what_retention_removed_is_not_missed() -> None:
         made = with_records(made, topic, kept, partition)
     assert audited(replace(made, starts=starts)).findings == []
     assert audited(made).lost > 0
+
+
+def test_records_of_another_version_are_read_as_todays() -> None:
+    """A writer that knows one field more and another less, which has a default."""
+    tick = schemas.load("tick")
+    fields = [field for field in tick["fields"] if field["name"] != "last_price"]
+    newer = tick | {"fields": [*fields, {"name": "note", "type": "string", "default": ""}]}
+    row = sample_log.decode(log().records[TICKS][0][-1].value or b"", TICKS)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(newer), row | {"note": "new"})
+    found = Decoder({TICKS: {99: newer}}).decode(TICKS, struct.pack(">bI", 0, 99) + out.getvalue())
+    assert found == (row | {"last_price": None}, "")
 
 
 def test_an_empty_log_is_clean() -> None:

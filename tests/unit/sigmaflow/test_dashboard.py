@@ -26,7 +26,7 @@ def view() -> View:
         recent.intent({"intent_id": row["intent_id"], "binding_constraint": "kelly", "reasons": "p_up=0.61"})
         recent.fill(row)
     for row in decisions:
-        totals.decision(row)
+        totals.decision(row["account"], row["order_id"] is not None, row["failed_gate"])
     account = snapshot(totals, "paper", recent, {"market.ticks.v1": 5_000.0})
     for name in ("positions", "last_fills", "curve", "verdicts", "rejected"):
         account[name] = json.loads(str(account[name]))

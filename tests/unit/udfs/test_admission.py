@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+from dataclasses import replace
 from typing import Any
 
 import fastavro
@@ -83,8 +84,30 @@ def test_each_rule_alone(reason: str, raw: bytes | None) -> None:
 
 
 def test_every_reason_is_tested() -> None:
-    tested = {reason for reason, _ in REFUSED} | {"duplicate", "time_behind"}
+    tested = {reason for reason, _ in REFUSED} | {"duplicate", "time_behind", "unresolved"}
     assert {reason for reason, _ in admission.REASONS.values()} == tested
+
+
+def test_a_newer_writers_value_that_this_code_has_no_place_for_is_refused_alone() -> None:
+    """Flags have become long: what fits an int is a tick like any other."""
+    newer = schemas.load("tick")
+    newer["fields"][-1]["type"] = "long"
+    held = contracts()
+    known = replace(held, versions=held.versions | {TICKS: held.writers(TICKS) | {4_000_000: newer}})
+    worker = ShardWorker(plans.shard("features", profiles.DEFAULT, known, 1), 0, Memory())
+    raw = [message(symbol=name, flags=flags) for name, flags in (("FITS", 2**31 - 1), ("ALSO", 1))]
+    raw.insert(1, beyond(newer, flags=2**31))
+    features, letters = admit(*[b"\0" + struct.pack(">I", 4_000_000) + row[5:] for row in raw], worker=worker)
+    assert [row["symbol"] for row in features] == ["FITS", "ALSO"]
+    assert [(row["reason"], row["offset"]) for row in letters] == [("unresolved", 8)]
+
+
+def beyond(schema: dict[str, Any], **changed: Any) -> bytes:
+    """A tick of another version in the wire format."""
+    out = io.BytesIO(b"\0\0\0\0\0")
+    out.seek(5)
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), GOOD | changed)
+    return out.getvalue()
 
 
 def test_what_is_just_within_bounds_is_accepted() -> None:
@@ -120,6 +143,15 @@ def test_a_stale_clock_is_measured_against_its_partition_and_does_not_use_up_its
     assert [(row["symbol"], row["ts_event"] - START) for row in features] == [("BTCUSDT", 100 * NS),
                                                                              ("STALE", 40 * NS)]
     assert [row["ts_order"] for row in features] == [later, later]
+
+
+def test_times_further_apart_than_a_signed_number_holds_are_out_of_bounds() -> None:
+    first, last = -2**63, 2**63 - 1
+    assert [letter["reason"] for letter in admit(message(ts_event=last, ts_recv=-1))[1]] == ["time_ahead"]
+    assert [letter["reason"] for letter in admit(message(ts_event=last, ts_recv=first))[1]] == ["time_ahead"]
+    assert [letter["reason"] for letter in admit(message(), message(seq=2, ts_event=first))[1]] == ["time_behind"]
+    features, letters = admit(message(ts_event=START, ts_recv=last), message(symbol="NEXT"))
+    assert len(features) == 2 and not letters
 
 
 def test_a_tick_refused_by_itself_does_not_move_time() -> None:

@@ -1,0 +1,104 @@
+"""What a run left in Kafka, whole: its input, and what every job wrote, by key and in order.
+
+Order is kept within a key. Topics that are at-least-once may hold a message twice; the first one counts.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import schemas
+from connectors.consume import messages
+from jobs.chain.contracts import Contracts, lookup
+from jobs.chain.messages import DECISIONS, EXACTLY_ONCE, FRONTIERS, RecordReader
+from jobs.chain.plans import RESULTS, TAPS
+from jobs.chain.shard import DEAD, TICKS
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings
+from udfs.order import Frontier
+
+OUTPUTS = (*TAPS, DEAD, *RESULTS)
+"""Everything that the chain writes and that its input settles."""
+
+
+class Message(NamedTuple):
+    """A value and where it was read."""
+
+    value: bytes
+    position: str
+
+
+Outputs = dict[str, dict[bytes, list[Message]]]
+"""Messages by topic and key."""
+
+
+@dataclass
+class Recording:
+    """One run. `ticks` has a list of values for each partition; `repeats` counts messages that were there before."""
+
+    namespace: str
+    contracts: Contracts
+    outputs: Outputs
+    repeats: dict[str, int] = field(default_factory=dict)
+    ticks: list[list[bytes]] = field(default_factory=list)
+    frontiers: list[Frontier] = field(default_factory=list)
+
+    def name(self, topic: str) -> str:
+        """A topic's name in the run."""
+        return f"{self.namespace}.{topic}" if self.namespace else topic
+
+    def decision(self, last: bool = False) -> dict[str, object] | None:
+        """The first decision, or the last one; None where there is none."""
+        rows = [held for held in self.outputs.get(DECISIONS, {}).values() if held]
+        if not rows:
+            return None
+        return RecordReader(self.contracts.writers(DECISIONS)).read(rows[0][-1 if last else 0].value)
+
+
+def read(settings: Settings, namespace: str = "", topics: tuple[str, ...] = OUTPUTS,
+         inputs: str | None = None) -> Recording:
+    """Read a run up to its present end; `inputs` names the run whose ticks it computed again.
+
+    Results are read before the input, so that all that led to them is there. Raises UserError for a broker, registry or
+    topic that is not there, and for a log that does not begin at its first offset.
+    """
+    made = Recording(namespace, lookup(settings.registry.url, schemas.topics()), {})
+    for topic in topics:
+        made.outputs[topic], made.repeats[topic] = _outputs(settings, made.name(topic), topic)
+    source = Recording(namespace if inputs is None else inputs, made.contracts, {})
+    made.ticks = _ticks(settings, source.name(TICKS))
+    made.frontiers = _frontiers(settings, source.name(FRONTIERS), made.contracts)
+    return made
+
+
+def _outputs(settings: Settings, name: str, topic: str) -> tuple[dict[bytes, list[Message]], int]:
+    found: dict[bytes, dict[bytes, Message] | list[Message]] = {}
+    exactly, count = topic in EXACTLY_ONCE, 0
+    for m in messages(name, settings, read_committed=exactly):
+        message = Message(m.value() or b"", f"{name}:{m.partition()}:{m.offset()}")
+        count += 1
+        if exactly:  # a repeat would be a fault, and must stay
+            found.setdefault(m.key(), []).append(message)  # type: ignore[union-attr]
+        else:
+            found.setdefault(m.key(), {}).setdefault(message.value, message)  # type: ignore[union-attr]
+    kept = {key: held if isinstance(held, list) else list(held.values()) for key, held in found.items()}
+    return kept, count - sum(map(len, kept.values()))
+
+
+def _ticks(settings: Settings, name: str) -> list[list[bytes]]:
+    log: list[list[bytes]] = [[] for _ in range(schemas.shards())]
+    for m in messages(name, settings):
+        if m.offset() != len(log[m.partition()]):
+            raise UserError("replay", f"{name} must hold all of its messages from offset 0 on",
+                            f"partition {m.partition()} goes from {len(log[m.partition()])} to {m.offset()}",
+                            "replay a run that the topic's retention has not cut, or start it from a savepoint")
+        log[m.partition()].append(m.value())
+    return log
+
+
+def _frontiers(settings: Settings, name: str, contracts: Contracts) -> list[Frontier]:
+    reader = RecordReader(contracts.writers(FRONTIERS))
+    rows = [reader.read(m.value()) for m in messages(name, settings)]
+    return [Frontier(row["partition"], row["offset"], row["ts_order"]) for row in rows]
+
+
