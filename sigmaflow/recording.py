@@ -34,13 +34,17 @@ Outputs = dict[str, dict[bytes, list[Message]]]
 
 @dataclass
 class Recording:
-    """One run. `ticks` has a list of values for each partition; `repeats` counts messages that were there before."""
+    """One run. `ticks` and `stamps` have a list for each partition: values, and Kafka timestamps in seconds.
+
+    `repeats` counts messages that were there before.
+    """
 
     namespace: str
     contracts: Contracts
     outputs: Outputs
     repeats: dict[str, int] = field(default_factory=dict)
     ticks: list[list[bytes]] = field(default_factory=list)
+    stamps: list[list[int]] = field(default_factory=list)
     frontiers: list[Frontier] = field(default_factory=list)
 
     def name(self, topic: str) -> str:
@@ -66,7 +70,7 @@ def read(settings: Settings, namespace: str = "", topics: tuple[str, ...] = OUTP
     for topic in topics:
         made.outputs[topic], made.repeats[topic] = _outputs(settings, made.name(topic), topic)
     source = Recording(namespace if inputs is None else inputs, made.contracts, {})
-    made.ticks = _ticks(settings, source.name(TICKS))
+    made.ticks, made.stamps = _ticks(settings, source.name(TICKS))
     made.frontiers = _frontiers(settings, source.name(FRONTIERS), made.contracts)
     return made
 
@@ -85,15 +89,17 @@ def _outputs(settings: Settings, name: str, topic: str) -> tuple[dict[bytes, lis
     return kept, count - sum(map(len, kept.values()))
 
 
-def _ticks(settings: Settings, name: str) -> list[list[bytes]]:
+def _ticks(settings: Settings, name: str) -> tuple[list[list[bytes]], list[list[int]]]:
     log: list[list[bytes]] = [[] for _ in range(schemas.shards())]
+    stamps: list[list[int]] = [[] for _ in log]
     for m in messages(name, settings):
         if m.offset() != len(log[m.partition()]):
             raise UserError("replay", f"{name} must hold all of its messages from offset 0 on",
                             f"partition {m.partition()} goes from {len(log[m.partition()])} to {m.offset()}",
                             "replay a run that the topic's retention has not cut, or start it from a savepoint")
         log[m.partition()].append(m.value())
-    return log
+        stamps[m.partition()].append(m.timestamp()[1] // 1_000)
+    return log, stamps
 
 
 def _frontiers(settings: Settings, name: str, contracts: Contracts) -> list[Frontier]:

@@ -79,7 +79,8 @@ def _decide(rng: Any, ledger: Ledger, head: Row, mid: float, fills: list[Row], d
     decisions.append(head | {
         "decision_id": number, "intent_id": number, "order_id": None if gate else number, "strategy": "default",
         "config_digest": "1f0c9a7e5b2d4486", "code_digest": "0" * 16, "model_digest": "", "mid": mid, "score": 0.2,
-        "mu": 1e-4, "sigma": 1e-3, "cvar_975": 2e-4, "target_notional": target * mid, "target": target, "order_quantity": 0.0 if gate else quantity,
+        "mu": 1e-4, "sigma": 1e-3, "cvar_975": 2e-4, "target_notional": target * mid, "target": target,
+        "order_quantity": 0.0 if gate else quantity,
         "equity": ledger.equity(), "failed_gate": gate,
         "binding_constraint": "kelly", "top_alpha": ALPHAS[0], "effects": number, "chain": f"{number:032x}",
         "gates": [{"gate": "gross", "passed": gate != "gross", "value": 0.01, "limit": 0.05}],

@@ -76,9 +76,13 @@ class Chain:
         self.topics: dict[str, Log] = {}
         self.keyed: dict[str, dict[bytes, list[bytes]]] = {}
 
-    def run(self, jobs: Sequence[str], ticks: Log, frontiers: Sequence[Frontier] = ()) -> dict[str, Log]:
-        """Run these jobs one after another; all topics written. `frontiers` are those of the run to compute again."""
-        self.topics[TICKS] = ticks
+    def run(self, jobs: Sequence[str], ticks: Log, frontiers: Sequence[Frontier] = (),
+            stamps: list[list[int]] | None = None) -> dict[str, Log]:
+        """Run these jobs one after another; all topics written. `frontiers` are those of the run to compute again.
+
+        `stamps` are the Kafka timestamps of `ticks`, in seconds; without them no tick is held against its own.
+        """
+        self.topics[TICKS], self._stamps = ticks, stamps
         self.edges = MemoryEdges(self._count, list(frontiers))
         for job in jobs:
             rows = self._shards(job) if job != "fills" else []
@@ -141,7 +145,8 @@ class Chain:
         at = 0
         while at < len(part):
             size = int(self._random.integers(1, self._largest + 1))
-            yield MicroBatch(topic, shard, part[at:at + size], range(at, min(at + size, len(part))))
+            stamps = self._stamps[shard][at:at + size] if self._stamps and topic == TICKS else ()
+            yield MicroBatch(topic, shard, part[at:at + size], range(at, min(at + size, len(part))), stamps)
             at += size
 
     def _mixed(self, streams: Sequence[Iterator[MicroBatch]]) -> Iterator[MicroBatch]:

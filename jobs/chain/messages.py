@@ -46,6 +46,8 @@ class MicroBatch:
     shard: int
     messages: Sequence[bytes | None]
     offsets: Sequence[int]
+    stamps: Sequence[int] = ()
+    """Kafka timestamps of ticks, seconds since 1970; of other topics nobody asks for them."""
 
 
 def emit(topic: str, keys: list[bytes], values: list[bytes]) -> Emission:

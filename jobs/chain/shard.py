@@ -86,7 +86,9 @@ class ShardWorker:
         count = len(batch.messages)
         tick_id = np.full(count, START, np.uint64)
         digests(batch.messages, HEADER, np.arange(count), tick_id)
+        stamps = batch.stamps if len(batch.stamps) == count else np.full(count, admission.UNSTAMPED)
         return {"partition": np.full(count, self._shard), "offset": np.asarray(batch.offsets, np.int64),
+                "stamp": np.asarray(stamps, np.int64),
                 "tick_id": tick_id.view(np.int64)}
 
     def _repeat(self, columns: Columns, verdict: np.ndarray) -> Columns:

@@ -27,10 +27,12 @@ from jobs.chain.total_order import QUIET
 from udfs.stage import Store
 
 BATCH = Types.ROW([Types.STRING(), Types.INT(), Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE())),
-                   Types.OBJECT_ARRAY(Types.LONG())])
-"""source, shard, messages, offsets: what a worker's MicroBatch is made of."""
+                   Types.OBJECT_ARRAY(Types.LONG()), Types.OBJECT_ARRAY(Types.LONG())])
+"""source, shard, messages, offsets, stamps: what a worker's MicroBatch is made of."""
 
 KEYED = Types.ROW([Types.INT(), BATCH])
+
+NO_STAMPS = "ARRAY[CAST(-1 AS BIGINT)]"
 
 FETCH_BYTES = 65_536
 """Most that one partition gives at a time. At the default of 1 MB one partition runs 25,000 ticks ahead of the others
@@ -50,13 +52,13 @@ class Topology:
     _outputs: list[str] = field(default_factory=list)
 
     def source(self, *topics: str) -> str:
-        """A view of micro-batches (source, shard, messages, offsets) of these topics, one partition each."""
+        """A view of micro-batches (source, shard, messages, offsets, stamps) of these topics, one partition each."""
         o = self.options
         names = ";".join(o.source(topic) for topic in topics)
         self.tables.execute_sql(f"""
             CREATE TEMPORARY TABLE `{_title(topics)}` (
                 v BYTES, topic STRING METADATA VIRTUAL, shard INT METADATA FROM 'partition' VIRTUAL,
-                `offset` BIGINT METADATA VIRTUAL, arrived AS PROCTIME()
+                `offset` BIGINT METADATA VIRTUAL, `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL, arrived AS PROCTIME()
             ) WITH (
                 'connector' = 'kafka', 'topic' = '{names}', 'value.format' = 'raw',
                 'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.group.id' = '{o.topic(self.name)}',
@@ -64,9 +66,11 @@ class Topology:
                 'properties.max.partition.fetch.bytes' = '{FETCH_BYTES}',
                 'scan.startup.mode' = 'earliest-offset')""")
         prefix = len(o.source(topics[0])) - len(topics[0]) + 1
+        stamps = "ARRAY_AGG(EXTRACT(EPOCH FROM `timestamp`))" if TICKS in topics else NO_STAMPS
         view = f"micro-batches of {_title(topics)}"
         self.tables.create_temporary_view(f"`{view}`", self.tables.sql_query(f"""
-            SELECT SUBSTRING(topic, {prefix}) AS source, shard, ARRAY_AGG(v) AS messages, ARRAY_AGG(`offset`) AS offsets
+            SELECT SUBSTRING(topic, {prefix}) AS source, shard, ARRAY_AGG(v) AS messages,
+                ARRAY_AGG(`offset`) AS offsets, {stamps} AS stamps
             FROM TABLE(TUMBLE(TABLE `{_title(topics)}`, DESCRIPTOR(arrived), INTERVAL '{o.batch_ms / 1000}' SECOND))
             GROUP BY topic, shard, window_start, window_end"""))
         return view
@@ -101,7 +105,8 @@ class Topology:
     def next(self, view: str) -> Table:
         """The emissions of a view that are rows for the next operator, as its micro-batches."""
         return self.tables.sql_query(f"""
-            SELECT '{ROWS}' AS source, shard, ARRAY[payload] AS messages, ARRAY[CAST(0 AS BIGINT)] AS offsets
+            SELECT '{ROWS}' AS source, shard, ARRAY[payload] AS messages, ARRAY[CAST(0 AS BIGINT)] AS offsets,
+                {NO_STAMPS} AS stamps
             FROM `{view}` WHERE sink = {NEXT}""")
 
     def write(self, topics: Sequence[str]) -> None:
@@ -132,7 +137,8 @@ class Topology:
         name = f"keyed micro-batches {len(self._outputs) + 1}"
         self.tables.create_temporary_view(f"`{name}`", table)
         rows = self.tables.to_append_stream(self.tables.sql_query(f"""
-            SELECT CAST({key} AS INT) AS key, ROW(source, shard, messages, offsets) AS batch FROM `{name}`"""), KEYED)
+            SELECT CAST({key} AS INT) AS key, ROW(source, shard, messages, offsets, stamps) AS batch
+            FROM `{name}`"""), KEYED)
         selector = get_gateway().jvm.KeyByKeySelector()
         keyed = rows._j_data_stream.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
         return KeyedStream(keyed, BATCH, rows)

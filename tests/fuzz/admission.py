@@ -36,7 +36,7 @@ HEADER = 5
 EXTREME: dict[str, tuple[Any, ...]] = {
     "venue": ("", "A" * 64, "A" * 65, "A:B", "\x00", "é" * 32, "\U0010ffff"),
     "symbol": ("", "X" * 64, "X" * 65, ":", "\x00", "BTC", "漢字", "\ud7ff"),
-    "seq": (0, 1, 2, 3, -1, 2**63 - 1, -2**63),
+    "seq": (0, 1, 2, 3, -1, 2**53, 2**53 + 1, 2**63 - 1, -2**63),
     "ts_event": (0, START - 61 * NS, START + 61 * NS, 2**63 - 1, -2**63, -1),
     "ts_recv": (0, START - 61 * NS, START + 61 * NS, 2**63 - 1, -2**63, -1),
     "bid": (0.0, -0.0, 5e-324, 1e308, -1.0, math.nan, math.inf, 99.5, 101.0),
@@ -50,7 +50,8 @@ GOOD: dict[str, Any] = {
     "venue": "BINANCE", "symbol": "BTCUSDT", "seq": 1, "ts_event": START, "ts_recv": START, "bid": 99.0, "ask": 101.0,
     "bid_size": 2.0, "ask_size": 3.0, "last_price": None, "last_size": None, "last_side": "UNKNOWN", "flags": 0}
 
-OWN_RULES = frozenset({"bad_symbol", "not_finite", "not_positive_price", "not_positive_size", "crossed", "time_ahead"})
+OWN_RULES = frozenset({"bad_symbol", "not_finite", "not_positive_price", "not_positive_size", "crossed", "time_ahead",
+                       "out_of_range", "seq_range"})
 """Reasons that follow from the tick alone."""
 
 
@@ -88,6 +89,7 @@ def read(topic: str, value: bytes) -> dict[str, Any]:
 def broken_rules(tick: dict[str, Any]) -> set[str]:
     """Reasons of admission that hold for a tick by itself, in plain Python with integers that cannot overflow."""
     prices, sizes = (tick["bid"], tick["ask"]), (tick["bid_size"], tick["ask_size"])
+    lasts = tick["last_price"], tick["last_size"]
     venue, symbol = tick["venue"].encode(), tick["symbol"].encode()
     named = all(0 < len(name) <= admission.LONGEST and b"\0" not in name for name in (venue, symbol))
     return {reason for reason, broken in {
@@ -97,6 +99,8 @@ def broken_rules(tick: dict[str, Any]) -> set[str]:
         "not_positive_size": not all(size > 0 for size in sizes),
         "crossed": not prices[0] <= prices[1],
         "time_ahead": tick["ts_event"] - tick["ts_recv"] > int(profiles.DEFAULT.admission.max_ahead_s * NS),
+        "out_of_range": any(abs(number) > 1e15 for number in (*prices, *sizes, *(last or 0.0 for last in lasts))),
+        "seq_range": not 0 <= tick["seq"] <= 2**53,
     }.items() if broken}
 
 

@@ -1,7 +1,8 @@
 """Admission: every input offset ends up in exactly one of accepted, duplicate and rejected.
 
-A tick is accepted when it is well-formed, of a known schema, finite, with positive prices and sizes, bid at most ask
-(equal is a locked book: accepted with a flag), and event time within bounds of its receive time and of its partition.
+A tick is accepted when it is well-formed, of a known schema, finite and in range, with positive prices and sizes, bid
+at most ask (equal is a locked book: accepted with a flag), and event time within bounds of its receive time, of the
+time its record was written, and of its partition.
 """
 from __future__ import annotations
 
@@ -17,6 +18,10 @@ from udfs.stage import Columns, Stage, StageState
 
 RECEIVE_TIME, LOCKED, GAP = 1, 2, 4
 """Bits of `flags`."""
+
+LARGEST, LAST_SEQ = 1e15, 1 << 53
+UNSTAMPED = -1
+"""Kafka timestamp of a record that has none; others are seconds since 1970."""
 
 LONGEST = 64
 """Bytes that a venue's or symbol's name may have: names are keys of state."""
@@ -37,8 +42,11 @@ REASONS = {
     12: ("not_positive_price", "bid or ask is zero or negative"),
     13: ("not_positive_size", "a size is zero or negative"),
     14: ("crossed", "bid is above ask"),
-    15: ("time_ahead", "event time is further ahead of receive time than admission.max_ahead_s"),
+    15: ("time_ahead", "event time is further ahead of receive time or of the record's Kafka timestamp than "
+                       "admission.max_ahead_s"),
     16: ("time_behind", "event time is further behind its partition than admission.max_behind_s"),
+    17: ("out_of_range", "a price or size is above 1e15: sums and products of such numbers are not finite"),
+    18: ("seq_range", "seq is negative or above 2^53: it would make every later tick of the symbol a duplicate"),
     DUPLICATE: ("duplicate", "seq is not above the last one of its venue and symbol"),
 }
 """Verdict to reason and remedy, as dead letters carry them."""
@@ -54,16 +62,30 @@ def _beyond(later, earlier, most):
 
 
 @numba.njit(cache=True)
-def _rules(verdict, named, prices, sizes, ts_event, ts_recv, max_ahead):
-    """The rules that need nothing but the tick itself."""
+def _sane(number):
+    """Whether a number that may be absent (NaN) is finite and no larger than LARGEST."""
+    return not abs(number) > LARGEST
+
+
+@numba.njit(cache=True, inline="always")
+def _early(ts_event, stamp, most):
+    """Whether event time is more than `most` after the record was written; the stamp is cut to a whole second."""
+    return stamp != UNSTAMPED and _beyond(ts_event // NS, stamp + 1, most // NS)
+
+
+@numba.njit(cache=True)
+def _rules(verdict, named, prices, sizes, last, seq, ts_event, ts_recv, stamp, max_ahead):
+    """The rules that need nothing but the tick itself and when its record was written."""
     for row in range(verdict.shape[0]):
         if verdict[row] != ACCEPTED:
             continue
         finite = positive_price = positive_size = True
+        in_range = _sane(last[0, row]) and _sane(last[1, row])
         for k in range(2):
             finite = finite and np.isfinite(prices[k, row]) and np.isfinite(sizes[k, row])
             positive_price = positive_price and prices[k, row] > 0
             positive_size = positive_size and sizes[k, row] > 0
+            in_range = in_range and _sane(prices[k, row]) and _sane(sizes[k, row])
         if not named[row]:
             verdict[row] = 10
         elif not finite:
@@ -74,7 +96,11 @@ def _rules(verdict, named, prices, sizes, ts_event, ts_recv, max_ahead):
             verdict[row] = 13
         elif prices[0, row] > prices[1, row]:
             verdict[row] = 14
-        elif _beyond(ts_event[row], ts_recv[row], max_ahead):
+        elif not in_range:
+            verdict[row] = 17
+        elif seq[row] < 0 or seq[row] > LAST_SEQ:
+            verdict[row] = 18
+        elif _beyond(ts_event[row], ts_recv[row], max_ahead) or _early(ts_event[row], stamp[row], max_ahead):
             verdict[row] = 15
 
 
@@ -145,7 +171,8 @@ class Admission:
         named = _named(columns["venue"], LONGEST, b":"[0]) & _named(columns["symbol"], LONGEST, 0)
         _rules(verdict, named,
                np.stack([columns["bid"], columns["ask"]]), np.stack([columns["bid_size"], columns["ask_size"]]),
-               columns["ts_event"], columns["ts_recv"], int(self.profile.admission.max_ahead_s * NS))
+               np.stack([columns["last_price"], columns["last_size"]]), columns["seq"], columns["ts_event"],
+               columns["ts_recv"], columns["stamp"], int(self.profile.admission.max_ahead_s * NS))
 
     def sequence(self, state: StageState, columns: Columns) -> tuple[Columns, NDArray[np.uint8]]:
         """Columns with order time and flags, and a verdict for each row."""

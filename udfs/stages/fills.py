@@ -1,13 +1,12 @@
 """Fills: the ledger of one account, its last gates, and the execution of its orders, in the account's total order.
 
 Each tick marks its symbol, then executes an order that is due, then judges a new intent, and leaves one decision. An
-order that is not yet due when the next intent of its symbol passes the gates is replaced by it. Cash and positions
-change here and nowhere else: cash is the initial cash plus the cash flow of all fills, equity is cash plus all
-positions at their marks.
+order that is not yet due when the next intent of its symbol passes the gates is replaced by it, and cancelled where
+the position already is what that intent wants. Cash and positions change here and nowhere else: cash is the initial
+cash plus the cash flow of all fills, equity is cash plus all positions at their marks.
 """
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -28,6 +27,8 @@ GATES = ("halt", "reducing", "position", "gross", "account_cvar", "quantity")
 
 Gross counts what open orders may still make of other positions, so that two orders under way cannot pass it together.
 """
+
+REACHED = GATES.index("quantity")
 
 SYMBOL = np.dtype([
     ("position", np.float64), ("cash_flow", np.float64), ("mid", np.float64), ("value", np.float64),
@@ -142,7 +143,7 @@ def _state(a, limit, equity):
 @numba.njit(cache=True)
 def _decide(s, a, limit, notional, mid, equity, out):
     """Hold the order that reaches the target against every gate; the signed quantity, and whether it may be sent."""
-    lots = math.floor(notional / (mid * limit.lot) + 0.5)
+    lots = np.floor(notional / (mid * limit.lot) + 0.5)
     target = lots * limit.lot
     quantity = target - s.position
     reduces = abs(target) <= abs(s.position) and target * s.position >= 0
@@ -184,6 +185,8 @@ def _kernel(symbols, shared, slots, slot, ts, bid, ask, mid, intent, intent_id, 
         out.equity, out.target, out.failed = a.cash + a.value, np.nan, -1
         if intent[row] > 0:
             quantity, send = _decide(s, a, limit, target[row], mid[row], a.cash + a.value, out)
+            if out.failed == REACHED:
+                s.open = 0
             if send:
                 a.orders += 1
                 out.order = a.orders

@@ -69,6 +69,9 @@ REFUSED: list[tuple[str, bytes | None]] = [
     *[("not_positive_size", message(**{field: value})) for field in ("bid_size", "ask_size") for value in (0.0, -1.0)],
     ("crossed", message(bid=101.01)),
     ("time_ahead", message(ts_event=START + 60 * NS + 1)),
+    *[("out_of_range", message(**{field: 1.1e15})) for field in ("ask", "bid_size", "ask_size", "last_price")],
+    ("out_of_range", message(last_size=math.inf)),
+    *[("seq_range", message(seq=seq)) for seq in (-1, 2**53 + 1, 2**63 - 1)],
 ]
 
 
@@ -81,6 +84,18 @@ def test_each_rule_alone(reason: str, raw: bytes | None) -> None:
     assert (letter["reason"], letter["payload"]) == (reason, raw or b"")
     assert (letter["topic"], letter["partition"], letter["offset"]) == (TICKS, 0, 8)
     assert letter["stage"] == "admission" and letter["detail"]
+
+
+def test_a_tick_from_after_its_record_was_written_is_refused_whatever_its_receive_time_says() -> None:
+    """Both of its times are two hours ahead: accepted, it would make every later tick of the partition late."""
+    ahead = START + 7_200 * NS
+    raw = [message(symbol="A"), message(symbol="B", ts_event=ahead, ts_recv=ahead), message(symbol="C")]
+    worker, written = shard(), START // NS
+    out = worker.process(MicroBatch(TICKS, 0, raw, range(3), [written] * 3))
+    assert {e.topic: len(e.values) for e in out} == {DEAD: 1, "features.v1": 2}
+    late = worker.process(MicroBatch(TICKS, 0, [message(symbol="D", ts_event=START + 61 * NS, ts_recv=START + 61 * NS)],
+                                     [3], [written]))
+    assert {e.topic: len(e.values) for e in late} == {"features.v1": 1}
 
 
 def test_every_reason_is_tested() -> None:
@@ -114,7 +129,7 @@ def test_what_is_just_within_bounds_is_accepted() -> None:
     features, letters = admit(
         message(symbol="LOCKED", bid=101.0), message(symbol="X" * 64), message(symbol="A:B"),
         message(symbol="AHEAD", ts_event=START + 60 * NS), message(symbol="BEHIND", ts_event=START),
-        message(symbol="TINY", bid=5e-324, ask=5e-324), message(symbol="SEQ0", seq=0), message(symbol="SEQ-", seq=-5))
+        message(symbol="TINY", bid=5e-324, ask=5e-324), message(symbol="SEQ0", seq=0), message(symbol="SEQ-", seq=2**53))
     assert not letters
     assert [row["flags"] for row in features] == [admission.LOCKED, 0, 0, 0, 0, admission.LOCKED, 0, 0]
 
