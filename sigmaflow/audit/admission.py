@@ -22,7 +22,10 @@ DETAILS = {
     "not_positive_price": "bid or ask is zero or negative",
     "not_positive_size": "a size is zero or negative",
     "crossed": "bid is above ask",
-    "time_ahead": "event time is further ahead of receive time than admission.max_ahead_s",
+    "out_of_range": "a price or size is above 1e15: sums and products of such numbers are not finite",
+    "seq_range": "seq is negative or above 2^53: it would make every later tick of the symbol a duplicate",
+    "time_ahead": "event time is further ahead of receive time or of the record's Kafka timestamp than "
+                  "admission.max_ahead_s",
     "time_behind": "event time is further behind its partition than admission.max_behind_s",
     "duplicate": "seq is not above the last one of its venue and symbol",
 }
@@ -36,8 +39,10 @@ LONGEST = 64
 BODY = frozenset({"truncated", "trailing_bytes", "bad_text"})
 """Which of these a broken body shows first depends on how it is read."""
 
-OF_ITS_TIME = frozenset({"unknown_schema", "unresolved"})
-"""These depend on which schemas were registered, or known to the job, when it read the input."""
+OF_ITS_TIME = frozenset({"unknown_schema", "unresolved", "time_ahead"})
+"""These depend on when the record was written, or which schemas were registered when the job read it."""
+
+LARGEST, LAST_SEQ = 1e15, 1 << 53
 
 RECEIVE_TIME, LOCKED, GAP = 1, 2, 4
 """Bits of flags."""
@@ -52,7 +57,10 @@ def by_itself(tick: Message) -> str:
     rules = (("truncated", -2**31 <= row["flags"] < 2**31),
              ("bad_symbol", _named(row["venue"], ":") and _named(row["symbol"], "\0")),
              ("not_finite", all(map(math.isfinite, prices + sizes))), ("not_positive_price", min(prices) > 0),
-             ("not_positive_size", min(sizes) > 0), ("crossed", row["bid"] <= row["ask"]))
+             ("not_positive_size", min(sizes) > 0), ("crossed", row["bid"] <= row["ask"]),
+             ("out_of_range", not any(abs(n or 0.0) > LARGEST
+                                      for n in (*prices, *sizes, row["last_price"], row["last_size"]))),
+             ("seq_range", 0 <= row["seq"] <= LAST_SEQ))
     return next((reason for reason, holds in rules if not holds), "")
 
 
@@ -71,7 +79,7 @@ def explains(reason: str, tick: Message, last_seq: int | None, latest: int) -> b
     if found:
         return reason == found or {reason, found} <= BODY
     row = tick.row
-    return {"time_ahead": row["ts_event"] > row["ts_recv"], "time_behind": row["ts_event"] < latest,
+    return {"time_behind": row["ts_event"] < latest,
             DUPLICATE: last_seq is not None and row["seq"] <= last_seq}.get(reason, False)
 
 

@@ -97,8 +97,9 @@ class Ledger:
         self._fill_all(own, decision)
         self._due(decision)
         self._mark(decision, fills, marks)
-        self._effects(decision, () if self._findings.blamed(FILLS) > before[0] else fills,
-                      () if self._findings.blamed(EQUITY) > before[1] else marks)
+        blamed = self._findings.blamed(FILLS) > before[0], self._findings.blamed(EQUITY) > before[1]
+        self._effects(decision, () if blamed[0] else fills, () if blamed[1] else marks,
+                      Weight.ABSENCE if any(blamed) else Weight.CONTRADICTION)
 
     # ------------------------------------------------------------------------------------------------------- orders
 
@@ -270,7 +271,7 @@ class Ledger:
         if not mark.row["account_cvar_975"] >= 0:
             self._findings.differs(mark, "account_cvar_975 is a loss", mark.row["account_cvar_975"], "at least 0")
 
-    def _effects(self, decision: Message, fills: Sequence[Message], marks: Sequence[Message]) -> None:
+    def _effects(self, decision: Message, fills: Sequence[Message], marks: Sequence[Message], weight: Weight) -> None:
         """The seal over the tick's fills and marks. `fills` and `marks` are those that nothing was found in yet."""
         seq = decision.row["account_seq"]
         held = *self._fills.at(seq), *self._equity.at(seq)
@@ -279,7 +280,7 @@ class Ledger:
             return
         for m in (*marks, *fills):
             self._findings.differs(m, "effects of the decision seal fills and marks", found, decision.row["effects"],
-                                   Weight.CONTRADICTION if len(marks) + len(fills) == len(held) else Weight.ABSENCE)
+                                   weight)
         if not self._equity.at(seq):
             self._findings.lost(self._equity.before(seq), "every mark that a decision seals is there",
                                 f"none for {decision.position}", "one after this")
