@@ -19,7 +19,7 @@ export PYTHONPATH := $(CURDIR)
 RUN := .venv/bin/python -m sigmaflow
 .DEFAULT_GOAL := help
 .PHONY: help setup start stop status restart logs clean setup-topics monitor-topics smoke-test dashboard metrics \
-	check fuzz test reference replay report savepoint ready
+	check fuzz test reference replay report audit savepoint ready
 
 help: ## show this list
 	@echo "Sigmaflow: paper trading you can prove. Begin with: make start"
@@ -72,6 +72,9 @@ replay: setup ## recorded frames through the chain (FILES="a.gz b.gz" SPEED=1)
 
 report: setup ## the tear sheet as one HTML file (OUT=build/report.html)
 	@$(RUN) report --out "$(OUT)"
+
+audit: ready ## check every record in Kafka against the others (ARGS="--namespace NAME --complete")
+	@$(RUN) audit $(ARGS)
 
 savepoint: ready ## take a savepoint of every running job
 	@$(RUN) savepoint

@@ -172,6 +172,17 @@ def report(out: Annotated[Path, typer.Option(help="The HTML file to write.")] = 
     module.run(out)
 
 
+@app.command()
+def audit(
+    namespace: Annotated[str, typer.Option(help="Topics of a run apart; the market's when left out.")] = "",
+    complete: Annotated[bool, typer.Option(help="No job is behind: what has no decision is lost.")] = False,
+) -> None:
+    """Check every record in Kafka against the others; exits 1 when one is lost, doubled or different."""
+    from sigmaflow.audit import command
+
+    raise typer.Exit(1 if command.run(namespace, complete).found else 0)
+
+
 @app.command(hidden=True)
 def get_jars() -> None:
     """Fetch the Java parts that are missing (make setup does)."""

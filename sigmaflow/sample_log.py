@@ -1,0 +1,144 @@
+"""A short log with everything in it, from the chain itself: what the auditor is tried on.
+
+Seeded quotes of a few instruments, with bad and repeated ones, through the in-process chain under an eager profile, so
+that a few hundred ticks make dozens of fills. The auditor itself does not import this: it sees the bytes.
+"""
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from functools import cache
+from itertools import count
+from typing import Any
+
+import fastavro
+import numpy as np
+
+import schemas
+from jobs.chain.inprocess import Chain, contracts
+from sigmaflow.audit.decode import HEADER, Row
+from sigmaflow.audit.log import COMMITTED, DEAD, TICKS, TOPICS, Log, Record
+from udfs import profiles
+from udfs.profiles import NS, Profile, Risk, Sizing
+
+SHARDS = 3
+VENUE = "TEST"
+START_NS = 1_704_205_800_000_000_000
+STEP_NS = 3_000_000
+"""Mean event time between ticks, ns; with five instruments an order waits for the next tick but one or two."""
+
+COMMIT_EVERY = 23
+"""Records of a transaction: the marker behind them takes an offset."""
+
+
+def profile() -> Profile:
+    """The default ledger under the reference alphas, warm at once and eager, with limits near enough to bind."""
+    alphas = profiles.REFERENCE.alphas
+    ensemble = profiles.REFERENCE.ensemble.model_copy(update={"warm_up": 20})
+    sizing = Sizing(entry=0.1, fixed_notional=60_000.0, cvar_budget=250.0, gross_cap=220_000.0)
+    fills = profiles.DEFAULT.fills.model_copy(update={
+        "mark_every_ns": NS // 50, "max_position": 30_000.0, "max_gross": 60_000.0, "reduce_drawdown": 3e-4})
+    return Profile(name="sample", alphas=alphas, ensemble=ensemble, risk=Risk(window=20), sizing=sizing, fills=fills)
+
+
+def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | None = None) -> Log:
+    """A log of about this many ticks, as a broker would hold it when every job has come to the end."""
+    keys, values = _inputs(ticks, symbols, np.random.default_rng(seed))
+    written = Chain(wanted or profile(), SHARDS, largest=40, seed=seed).run(["pipeline"], values)
+    records = {TICKS: {p: [Record(n, *kv) for n, kv in enumerate(zip(keys[p], values[p], strict=True))]
+                       for p in range(SHARDS)}}
+    for topic in TOPICS:
+        if topic != TICKS:
+            records[topic] = {0: _written(topic, written.get(topic, [[]])[0])}
+    return Log(records, {topic: contracts().writers(topic) for topic in TOPICS})
+
+
+def many(seed: int) -> Iterator[Log]:
+    """Logs without end, by turns with orders that wait and with orders filled at once and a mark at every tick."""
+    waiting = profile()
+    at_once = waiting.model_copy(update={"fills": waiting.fills.model_copy(update={
+        "latency_ns": 0, "mark_every_ns": 0, "price": "mid"})})
+    for number in count(seed):
+        yield make(ticks=240, seed=number, wanted=at_once if number % 2 else waiting)
+
+
+def _written(topic: str, values: list[bytes]) -> list[Record]:
+    """Messages of one partition with their keys; transactions leave gaps between offsets."""
+    if topic != DEAD:
+        account = profiles.DEFAULT.fills.account.encode()
+        return [Record(n + n // COMMIT_EVERY * (topic in COMMITTED), account, v) for n, v in enumerate(values)]
+    letters = [decode(value, DEAD) for value in values]
+    return [Record(n, f"{row['topic']}:{row['partition']}".encode(), value)
+            for n, (row, value) in enumerate(zip(letters, values, strict=True))]
+
+
+def _inputs(ticks: int, symbols: int, random: np.random.Generator) -> tuple[list[list[bytes | None]], list[list[Any]]]:
+    """Keys and values of each partition. What cannot be read has no key."""
+    keys: list[list[bytes | None]] = [[] for _ in range(SHARDS)]
+    values: list[list[Any]] = [[] for _ in range(SHARDS)]
+    for row in _rows(ticks, symbols, random):
+        shard = int(row["symbol"][3:]) % SHARDS
+        key, good = f"{row['venue']}:{row['symbol']}".encode(), encode(row)
+        for bad_key, bad in _faults(key, good, row, random):
+            keys[shard].append(bad_key)
+            values[shard].append(bad)
+        keys[shard].append(key)
+        values[shard].append(good)
+        if random.random() < 0.04:
+            keys[shard].append(key)
+            values[shard].append(good)
+    return keys, values
+
+
+def _rows(ticks: int, symbols: int, random: np.random.Generator) -> list[Row]:
+    """Quotes on a grid of 1/64 with some gaps in seq and some locked books."""
+    mids, seqs, ts, rows = 50.0 + 20.0 * np.arange(symbols), [0] * symbols, START_NS, []
+    for _ in range(ticks):
+        s = int(random.integers(symbols))
+        ts += int(random.exponential(STEP_NS)) + 1
+        seqs[s] += 1 if random.random() > 0.05 else 3
+        mids[s] += random.integers(-3, 4) / 64
+        half = 0 if random.random() < 0.05 else 1 / 64
+        traded = random.random() < 0.5
+        rows.append({"venue": VENUE, "symbol": f"SYM{s}", "seq": seqs[s], "ts_event": ts, "ts_recv": ts + 500_000,
+                     "bid": mids[s] - half, "ask": mids[s] + half, "bid_size": float(random.integers(1, 900)),
+                     "ask_size": float(random.integers(1, 900)), "last_price": mids[s] if traded else None,
+                     "last_size": 1.0 if traded else None, "last_side": "BUY" if traded else "UNKNOWN",
+                     "flags": int(random.random() < 0.1)})
+    return rows
+
+
+def _faults(key: bytes, good: bytes, row: Row, random: np.random.Generator) -> list[tuple[bytes | None, bytes | None]]:
+    """At times a bad input before a good one."""
+    if random.random() > 0.06:
+        return []
+    kinds = [(None, b"\x01" + good[1:]), (None, good[:25]), (None, struct.pack(">bI", 0, 999_999) + good[5:]),
+             (None, good + b"x"), (None, None), (key, encode(row | {"bid": float("nan")})),
+             (key, encode(row | {"ask": row["bid"] - 1.0})), (key, encode(row | {"ask_size": -1.0})),
+             (key, encode(row | {"ts_event": row["ts_recv"] + 7_200 * NS}))]
+    return [kinds[int(random.integers(len(kinds)))]]
+
+
+def encode(row: Row, topic: str = TICKS) -> bytes:
+    """One message in the Confluent wire format, with the in-process chain's schema id."""
+    out = io.BytesIO()
+    out.write(struct.pack(">bI", 0, _id(topic)))
+    fastavro.schemaless_writer(out, _schema(topic), row)
+    return out.getvalue()
+
+
+def decode(value: bytes, topic: str) -> Row:
+    """The value of such a message."""
+    row: Row = fastavro.schemaless_reader(io.BytesIO(value[HEADER:]), _schema(topic), None)
+    return row
+
+
+@cache
+def _schema(topic: str) -> Any:
+    return fastavro.parse_schema(schemas.load(schemas.topics()[topic].schema))
+
+
+@cache
+def _id(topic: str) -> int:
+    return contracts().id(topic)
