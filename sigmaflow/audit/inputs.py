@@ -158,6 +158,8 @@ class Partition:
             self._findings.equal(decision, f"{field_} is that of the tick", decision.row[field_], tick.row[field_])
         mid = (tick.row["bid"] + tick.row["ask"]) / 2
         self._findings.equal(decision, "mid is that of the tick", decision.row["mid"], mid)
+        self._findings.equal(decision, "spread is that of the tick", decision.row["spread"],
+                             tick.row["ask"] - tick.row["bid"])
         self._key(tick)
 
     def _accept(self, decision: Message) -> None:

@@ -1,6 +1,7 @@
 """Orders, fills and equity of one account, replayed in its order from decisions, fills and marks.
 
-An order is filled once, whole, on the first tick of its instrument that is late enough, unless a newer one replaces it.
+An order is filled once, whole, on the first tick of its instrument that is late enough, unless a newer one replaces it
+or a target that the position already has cancels it.
 Cash and positions follow from the fills, bit for bit; sums over instruments are compared with a tolerance, since the
 order of adding is the ledger's own. What is in fills.v1 and equity.v1 for a tick is sealed by its decision's `effects`.
 """
@@ -23,7 +24,7 @@ from sigmaflow.audit.sequence import InOrder, same_cause
 RELATIVE, ABSOLUTE = 1e-9, 1e-6
 """Tolerance of sums over instruments; the absolute part is in quote currency."""
 
-REPLACED, OPEN, FILLED = "replaced", "open", "filled"
+REPLACED, CANCELLED, OPEN, FILLED = "replaced", "cancelled", "open", "filled"
 HALTED = "HALTED"
 STATES = ("ACTIVE", "REDUCING", HALTED)
 INITIAL_CASH = 1_000_000.0
@@ -96,6 +97,7 @@ class Ledger:
         self._judge(decision)
         self._fill_all(own, decision)
         self._due(decision)
+        self._after(decision)
         self._mark(decision, fills, marks)
         blamed = self._findings.blamed(FILLS) > before[0], self._findings.blamed(EQUITY) > before[1]
         self._effects(decision, () if blamed[0] else fills, () if blamed[1] else marks,
@@ -111,6 +113,9 @@ class Ledger:
             self._gates(decision)
         if row["order_id"] is None:
             equal(decision, "order_quantity is 0 where none is sent", row["order_quantity"], 0.0)
+            if row["failed_gate"] == "quantity" and _name(row) in self._open:
+                self._open[_name(row)].state = CANCELLED
+                self._close_order(_name(row))
         else:
             self._send(decision)
 
@@ -218,6 +223,14 @@ class Ledger:
             self._findings.differs(fill, "the fee is not negative", fill.row["fee"], "at least 0")
 
     # -------------------------------------------------------------------------------------------------------- marks
+
+    def _after(self, decision: Message) -> None:
+        """What the decision says of its symbol after the tick."""
+        row, name = decision.row, _name(decision.row)
+        position = self._book.positions[name]
+        self._findings.equal(decision, "position is that of the last fill", row["position"], position)
+        self._findings.equal(decision, "symbol_pnl is cash flow and position", row["symbol_pnl"],
+                             self._book.flows[name] + position * row["mid"])
 
     def _mark(self, decision: Message, fills: Sequence[Message], marks: Sequence[Message]) -> None:
         if fills and not marks:
