@@ -19,7 +19,7 @@ export PYTHONPATH := $(CURDIR)
 RUN := .venv/bin/python -m sigmaflow
 .DEFAULT_GOAL := help
 .PHONY: help setup start stop status restart logs clean setup-topics monitor-topics smoke-test dashboard metrics \
-	check fuzz test reference replay report audit savepoint ready
+	check fuzz test reference replay report replay-identity chaos audit savepoint ready
 
 help: ## show this list
 	@echo "Sigmaflow: paper trading you can prove. Begin with: make start"
@@ -72,6 +72,12 @@ replay: setup ## recorded frames through the chain (FILES="a.gz b.gz" SPEED=1)
 
 report: setup ## the tear sheet as one HTML file (OUT=build/report.html)
 	@$(RUN) report --out "$(OUT)"
+
+replay-identity: setup ## one log computed in many ways on the cluster: the same bytes (ARGS="--ticks 50000")
+	@$(RUN) replay-identity $(ARGS)
+
+chaos: setup ## kill, freeze and take away every part under load (ARGS="--only broker-kill --rounds 20")
+	@$(RUN) chaos $(ARGS)
 
 audit: ready ## check every record in Kafka against the others (ARGS="--namespace NAME --complete")
 	@$(RUN) audit $(ARGS)

@@ -165,6 +165,29 @@ def replay(
 
 
 @app.command()
+def replay_identity(
+    ticks: Annotated[int, typer.Option(help="Length of the log.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
+) -> None:
+    """Compute one log in many ways on the cluster, and compare every byte."""
+    from sigmaflow import trials
+
+    raise typer.Exit(0 if trials.identity(ticks, seed) else 1)
+
+
+@app.command()
+def chaos(
+    seed: Annotated[int, typer.Option(help="Decides the market and the moment of each fault.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Times that every fault happens.")] = 1,
+    only: Annotated[str, typer.Option(help="Names of faults, with commas; all when left out.")] = "",
+) -> None:
+    """Kill, freeze and take away every part while a market runs; nothing may be lost or doubled."""
+    from sigmaflow import trials
+
+    raise typer.Exit(0 if trials.chaos(seed, rounds, only) else 1)
+
+
+@app.command()
 def report(out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("build/report.html")) -> None:
     """Write the tear sheet as one HTML file."""
     from sigmaflow import report as module

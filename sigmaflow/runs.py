@@ -21,7 +21,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 import schemas
 from connectors import broker, topics
 from connectors.offsets import Groups
-from connectors.ticks import TOPIC, TickWriter
+from connectors.ticks import TOPIC as TICKS
+from connectors.ticks import TickWriter
 from jobs.chain.plans import JOBS, READS
 from sigmaflow import stack, submit
 from sigmaflow.errors import UserError
@@ -39,15 +40,20 @@ STALLED_S = 120.0
 class Run:
     """Topics, jobs and a tick writer under one namespace; on exit the jobs are cancelled and the topics deleted.
 
-    `servers` False takes the stack as it is and brings nothing up.
+    `servers` False takes the stack as it is and brings nothing up. `recorded` names a run whose ticks and frontiers
+    this one reads in place of its own.
     """
 
     def __init__(self, name: str, profile: str, jobs: str = "one", parallelism: int = 1, taps: str = "",
-                 settings: Settings | None = None, servers: bool = True) -> None:
+                 settings: Settings | None = None, servers: bool = True, batch_ms: int = BATCH_MS,
+                 recorded: str | None = None) -> None:
         self.settings = settings or load()
         self.namespace = f"{name}-{int(time.time() * 1000):x}"
         self._profile, self._parallelism, self._taps, self._servers = profile, parallelism, taps, servers
+        self._batch_ms, self._recorded = batch_ms, recorded
         self.jobs = JOBS if jobs == "six" else ("pipeline",)
+        self.progress: list[tuple[float, int]] = []
+        """(monotonic seconds, ticks that every job has done) while the run settled."""
         self.job_ids: list[str] = []
         self._groups = Groups(self.settings.kafka.bootstrap)
         self._admin = AdminClient(broker.client(self.settings.kafka.bootstrap))
@@ -60,15 +66,13 @@ class Run:
         try:
             with _progress() as bar:
                 task = bar.add_task("submit jobs", total=2 * len(self.jobs), note="")
-                file = self.jobs[0] if len(self.jobs) == 1 else "six"
-                bar.update(task, note=f"jobs/{file}.py")
-                self.job_ids = submit.submit_all(f"jobs/{file}.py", self._arguments(), None, self._parallelism,
-                                                 self.settings)
+                bar.update(task, note=self._file)
+                self._submit()
                 bar.advance(task, len(self.jobs))
                 for job_id in self.job_ids:
                     submit.wait_running(job_id, settings=self.settings)
                     bar.advance(task)
-            self.writer = TickWriter(self.settings, self.topic(TOPIC))
+            self.writer = TickWriter(self.settings, self.topic(TICKS))
         except BaseException:
             self._close()
             raise
@@ -77,13 +81,34 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self._close()
 
+    @property
+    def _file(self) -> str:
+        return f"jobs/{self.jobs[0] if len(self.jobs) == 1 else 'six'}.py"
+
+    def _submit(self, savepoint: str | None = None) -> None:
+        self.job_ids = submit.submit_all(self._file, self._arguments(), savepoint, self._parallelism, self.settings)
+
+    def move(self, parallelism: int) -> str:
+        """Stop the one job with a savepoint and start it from there at another parallelism; the savepoint's path."""
+        point = submit.stop_with_savepoint(self.job_ids[0], self.settings)
+        self._parallelism = parallelism
+        self._submit(point)
+        submit.wait_running(self.job_ids[0], settings=self.settings)
+        return point
+
     def topic(self, name: str) -> str:
         """Name of a topic in this run."""
         return f"{self.namespace}.{name}"
 
+    def _read(self, name: str) -> str:
+        """Name of a topic that the run reads: its ticks may be those of another."""
+        return f"{self._recorded}.{name}" if self._recorded is not None and name == TICKS else self.topic(name)
+
     def _arguments(self) -> list[str]:
         taps = ["--taps", self._taps] if self._taps else []
-        return ["--profile", self._profile, "--namespace", self.namespace, "--batch-ms", str(BATCH_MS), *taps]
+        recorded = [] if self._recorded is None else ["--recorded", self._recorded]
+        return ["--profile", self._profile, "--namespace", self.namespace, "--batch-ms", str(self._batch_ms), *taps,
+                *recorded]
 
     def settle(self) -> float:
         """Wait until every job has read all of its input and its output stands still and is committed.
@@ -94,7 +119,7 @@ class Run:
         self.writer.flush()
         began = changed = quiet = time.monotonic()
         last, done = self._ends(), self._checkpoints()
-        inputs = sum(last[TOPIC])
+        inputs = sum(last[TICKS])
         with _progress() as bar:
             task = bar.add_task("ticks through the chain", total=inputs, note="")
             while True:
@@ -105,7 +130,8 @@ class Run:
                 if changed > quiet or any(lag.values()):
                     quiet, done = time.monotonic(), []
                 done = done or self._checkpoints()
-                bar.update(task, completed=inputs - max(lag.values()), note=self._note(lag))
+                self.progress.append((time.monotonic(), inputs - max(lag.values())))
+                bar.update(task, completed=self.progress[-1][1], note=self._note(lag))
                 if time.monotonic() - quiet > STILL_S and self._passed(done) and self._ends(committed=True) == now:
                     bar.update(task, completed=inputs)
                     return changed - began
@@ -132,22 +158,27 @@ class Run:
 
     def _ends(self, committed: bool = False) -> dict[str, list[int]]:
         """End of every partition by topic; with `committed` the end that readers of committed records see."""
-        asked = {TopicPartition(self.topic(t.name), p): OffsetSpec.latest()
-                 for t in schemas.topics().values() for p in range(t.partitions)}
+        names = {self._read(t.name): t.name for t in schemas.topics().values()}
+        asked = {TopicPartition(name, p): OffsetSpec.latest()
+                 for name, own in names.items() for p in range(schemas.topics()[own].partitions)}
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         found = self._admin.list_offsets(asked, isolation_level=level, request_timeout=20)
         ends: dict[str, list[int]] = {t.name: [0] * t.partitions for t in schemas.topics().values()}
         for at, future in found.items():
-            ends[at.topic.removeprefix(self.namespace + ".")][at.partition] = future.result().offset
+            ends[names[at.topic]][at.partition] = future.result().offset
         return ends
 
     def ends(self) -> dict[str, int]:
         """Messages that each topic of the run has had."""
         return {name: sum(ends) for name, ends in self._ends().items()}
 
+    def committed(self, topic: str) -> int:
+        """Committed end of a topic of one partition."""
+        return self._ends(committed=True)[topic][0]
+
     def _lag(self, job: str, ends: dict[str, list[int]]) -> int:
         """Input offsets that no completed checkpoint of the job covers."""
-        read = {self.topic(name): len(ends[name]) for name in READS[job]}
+        read = {self._read(name): len(ends[name]) for name in READS[job]}
         return sum(sum(ends[name]) for name in READS[job]) - self._groups.committed(self.topic(job), read)
 
     def _close(self) -> None:

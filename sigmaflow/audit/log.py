@@ -57,15 +57,17 @@ class Log:
         return sum(len(part) for topic in self.records.values() for part in topic.values())
 
 
-def read(settings: Settings, namespace: str = "") -> Log:
+def read(settings: Settings, namespace: str = "", inputs: str | None = None) -> Log:
     """The log as the broker gives it now, each topic up to its end at the time it is read.
 
+    `inputs` names the run whose ticks this one computed again; left out, its ticks are its own.
     Raises UserError for an unreachable broker or registry, or a missing topic.
     """
     records, starts = {}, dict[tuple[str, int], int]()
     versions = _versions(Registry(settings.registry.url))
     for topic in TOPICS:
-        name = f"{namespace}.{topic}" if namespace else topic
+        owner = inputs if inputs is not None and topic == TICKS else namespace
+        name = f"{owner}.{topic}" if owner else topic
         records[topic] = _records(name, settings, topic in COMMITTED)
         starts |= {(topic, partition): first for partition, first in _starts(name, settings).items()}
     return Log(records, versions, starts)
