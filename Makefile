@@ -19,7 +19,7 @@ export PYTHONPATH := $(CURDIR)
 RUN := .venv/bin/python -m sigmaflow
 .DEFAULT_GOAL := help
 .PHONY: help setup start stop status restart logs clean setup-topics monitor-topics smoke-test dashboard metrics \
-	check fuzz test reference replay report replay-identity chaos audit savepoint ready
+	check fuzz test reference replay report replay-identity chaos poison audit savepoint ready
 
 help: ## show this list
 	@echo "Sigmaflow: paper trading you can prove. Begin with: make start"
@@ -78,6 +78,9 @@ replay-identity: setup ## one log computed in many ways on the cluster: the same
 
 chaos: setup ## kill, freeze and take away every part under load (ARGS="--only broker-kill --rounds 20")
 	@$(RUN) chaos $(ARGS)
+
+poison: setup ## one tick in a hundred is bad: all end as dead letters, nothing else changes (ARGS="--seed 8")
+	@$(RUN) poison $(ARGS)
 
 audit: ready ## check every record in Kafka against the others (ARGS="--namespace NAME --complete")
 	@$(RUN) audit $(ARGS)

@@ -176,6 +176,18 @@ def replay_identity(
 
 
 @app.command()
+def poison(
+    ticks: Annotated[int, typer.Option(help="Length of the log.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Decides the market and the bad records.")] = 7,
+    jobs: Annotated[str, typer.Option(help="one: pipeline; six: each job alone.")] = "one",
+) -> None:
+    """Replace one tick in a hundred by something bad: all end as dead letters, nothing else changes."""
+    from sigmaflow import poison as module
+
+    raise typer.Exit(0 if module.run(ticks, seed, jobs) else 1)
+
+
+@app.command()
 def chaos(
     seed: Annotated[int, typer.Option(help="Decides the market and the moment of each fault.")] = 1,
     rounds: Annotated[int, typer.Option(help="Times that every fault happens.")] = 1,

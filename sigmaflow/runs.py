@@ -172,9 +172,13 @@ class Run:
         """Messages that each topic of the run has had."""
         return {name: sum(ends) for name, ends in self._ends().items()}
 
-    def committed(self, topic: str) -> int:
-        """Committed end of a topic of one partition."""
-        return self._ends(committed=True)[topic][0]
+    def written(self) -> dict[str, list[int]]:
+        """End of every partition by topic, as it is now."""
+        return self._ends()
+
+    def behind(self, ends: dict[str, list[int]]) -> int:
+        """Input before these ends that no completed checkpoint of some job covers."""
+        return max(self._lag(job, ends) for job in self.jobs)
 
     def _lag(self, job: str, ends: dict[str, list[int]]) -> int:
         """Input offsets that no completed checkpoint of the job covers."""

@@ -1,8 +1,7 @@
 """The chain on a real broker, registry and Flink cluster: reference sums, six jobs, bad input, a killed TaskManager."""
 from __future__ import annotations
 
-import os
-import signal
+import random
 import struct
 import time
 from pathlib import Path
@@ -16,8 +15,9 @@ from confluent_kafka import Producer
 
 from connectors import consume
 from connectors.market import parquet
+from connectors.market.simulator import Config, generate
 from connectors.ticks import TickEncoder
-from sigmaflow import reference, submit, supervise
+from sigmaflow import poison, reference, submit, trials
 from sigmaflow.runs import Run, send
 from sigmaflow.settings import Settings
 from tests import reference_strategy
@@ -58,18 +58,36 @@ def test_a_killed_taskmanager_changes_nothing(stack: Settings, file: Path, colum
         chunks = list(parquet.read(file, chunk=ROWS // 2))
         send(r.writer, chunks[:1], ROWS)
         time.sleep(3)
-        host = _busy(stack)
-        os.kill(supervise.states(stack)[host]["pid"], signal.SIGKILL)
+        trials.kill(stack, trials.busy(stack))
         send(r.writer, chunks[1:], ROWS)
         r.settle()
-        assert_sums(reference.checksums(r, ROWS), columns)
+        assert_sums(reference.checksums(r), columns)
         assert submit.get_json(f"{stack.flink.rest_url}/jobs/{r.job_ids[0]}/checkpoints")["counts"]["restored"] >= 1
 
 
-def _busy(stack: Settings) -> str:
-    """The TaskManager that the job's tasks run in."""
-    found = submit.get_json(f"{stack.flink.rest_url}/taskmanagers")["taskmanagers"]
-    return str(min(found, key=lambda t: t["freeSlots"])["id"]).split(":")[0]
+@pytest.mark.parametrize("fault", ["taskmanager-kill", "rescale"])
+def test_a_fault_under_load_loses_and_doubles_nothing(stack: Settings, fault: str) -> None:
+    """The quick part of `make chaos`: the auditor and a recomputation find nothing."""
+    tally = trials.Tally()
+    trials.trial(stack, tally, fault, trials.FAULTS[fault], random.Random(3))
+    assert tally.clean and tally.cases > 1.5 * trials.RATE * trials.LOAD_S / 2
+
+
+def test_six_jobs_compute_a_recorded_run_again(stack: Settings) -> None:
+    """The quick part of `make replay-identity`."""
+    tally = trials.Tally()
+    with Run("recorded", "default", taps="all", settings=stack) as base:
+        for chunk in generate(Config(count=3_000)):
+            base.writer.write(chunk)
+        base.settle()
+        with Run("again", "default", "six", 2, "all", stack, batch_ms=20, recorded=base.namespace) as again:
+            again.settle()
+            tally.check("six jobs", again, base.namespace)
+    assert tally.clean and tally.cases > 5 * 3_000
+
+
+def test_poison_leaves_no_trace_but_dead_letters(stack: Settings) -> None:
+    assert poison.run(3_000, seed=5)
 
 
 def test_bad_input_becomes_dead_letters_and_the_chain_goes_on(stack: Settings, file: Path) -> None:
