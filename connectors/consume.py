@@ -24,6 +24,8 @@ POLL_S = 0.1
 """How long the client collects messages for a batch: it waits for a full one, even at the end of a topic."""
 SILENCE_S = 60.0
 """How long `read_all` waits for the next message of a topic that has more."""
+SINGLE = {"fetch.wait.max.ms": 5, "fetch.message.max.bytes": 16_384, "queued.min.messages": 1}
+"""For single messages: a request ahead of what was asked for would hold up the next one by half a second."""
 HEADER = struct.Struct(">bI")
 
 
@@ -143,7 +145,7 @@ class Seeker:
     """Single messages by their place, whether committed or not."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._consumer = settings, _consumer(settings, False)
+        self._settings, self._consumer = settings, _consumer(settings, False, SINGLE)
         self._topics: set[str] = set()
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
@@ -166,14 +168,14 @@ class Seeker:
         raise broker.unreachable(STAGE, self._settings.kafka.bootstrap, silent)
 
 
-def _consumer(settings: Settings, read_committed: bool) -> Consumer:
+def _consumer(settings: Settings, read_committed: bool, options: dict[str, int] | None = None) -> Consumer:
     return Consumer(broker.client(settings.kafka.bootstrap) | {
         "group.id": f"sigmaflow-read-{uuid.uuid4()}",  # required by the client; nothing is ever committed
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "isolation.level": "read_committed" if read_committed else "read_uncommitted",
         "fetch.queue.backoff.ms": 5,                   # the default of 1000 halves the speed
-    })
+    } | (options or {}))
 
 
 def _assign(consumer: Consumer, topic: str, settings: Settings, offset: int) -> dict[int, int]:

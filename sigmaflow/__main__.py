@@ -236,12 +236,16 @@ def dlq_replay(
 ) -> None:
     """Send the ticks in dead letters to market.ticks.v1 again, each once, after a fix.
 
-    Admission judges them anew, by the rules for all ticks. A tick keeps its seq and its event time: it is refused again
-    as duplicate once its symbol has had that seq or a later one, and as time_behind once its partition's event time is
-    more than admission.max_behind_s (60 s) past it. So replay helps ticks that a fix makes acceptable (a schema that is
-    now registered, a newer job) and that the market has not passed by: the last ones of a symbol, or those of a feed
-    that was refused whole. A dead letter stays listed after its replay; what is sent carries the header replayed-from
-    with the place of the input, and is not sent again.
+    Admission judges them anew, by its rules for all ticks, and a tick keeps
+    its seq and event time. It is refused again as duplicate once its symbol
+    has had that seq or a later one, and as time_behind once its partition is
+    more than admission.max_behind_s (60 s) past it. So a replay helps ticks
+    that a fix makes acceptable (a schema registered since, a newer job) and
+    that the market has not passed by: a feed that was refused whole, or the
+    last ticks of a symbol.
+
+    A dead letter stays listed. What is sent carries the header replayed-from
+    with the place of its input, and is not sent again.
     """
     from sigmaflow import dead_letters
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from connectors.ticks import TickWriter
 from jobs.chain.messages import RecordReader
 from jobs.chain.shard import DEAD, TICKS
@@ -17,7 +19,6 @@ from schemas.codec import NULL_VALUE, OK, Decoder
 from sigmaflow.errors import UserError
 from sigmaflow.explain_view import print_json, print_rows
 from sigmaflow.history import History, KafkaHistory
-from sigmaflow.reasons import moment
 from sigmaflow.settings import load
 from sigmaflow.stack import console
 from udfs.stages.admission import REASONS
@@ -39,9 +40,19 @@ class Letter(NamedTuple):
     time_ms: int
 
     @property
+    def time(self) -> str:
+        """When it was refused, ISO 8601 in UTC."""
+        return f"{np.datetime64(self.time_ms, 'ms')}Z"
+
+    @property
     def origin(self) -> str:
         """The input as `replayed-from` names it."""
         return f"{self.fields['topic']}:{self.place[0]}:{self.place[1]}"
+
+    @property
+    def time(self) -> str:
+        """When it was refused, ISO 8601 in UTC."""
+        return f"{np.datetime64(self.time_ms, 'ms')}Z"
 
     @property
     def original(self) -> bytes | None:
@@ -153,14 +164,12 @@ def _nothing(history: History, which: str) -> UserError:
                      "see `sigmaflow dlq list`, or name another run with --from")
 
 
-def parse_place(text: str) -> Place | None:
-    """PARTITION:OFFSET of an input, also with its topic in front; None for nothing. Raises UserError otherwise.
+def parse_place(text: str) -> Place:
+    """PARTITION:OFFSET of an input, also with its topic in front. Raises UserError for anything else.
 
-    >>> parse_place("2:17"), parse_place("market.ticks.v1:2:17"), parse_place("")
-    ((2, 17), (2, 17), None)
+    >>> parse_place("2:17"), parse_place("market.ticks.v1:2:17")
+    ((2, 17), (2, 17))
     """
-    if not text:
-        return None
     numbers = text.rsplit(":", 2)[-2:]
     if len(numbers) != 2 or not all(n.isdecimal() for n in numbers):
         raise UserError(STAGE, "an input must be named PARTITION:OFFSET", f"it is {text!r}",
@@ -185,13 +194,13 @@ def run_list(namespace: str, reason: str, limit: int, as_json: bool) -> None:
 def row(letter: Letter) -> dict[str, Any]:
     """A dead letter in one line."""
     return {"input": f"{letter.place[0]}:{letter.place[1]}", "reason": letter.fields["reason"],
-            "time": moment(letter.time_ms * 1_000_000), "detail": letter.fields["detail"]}
+            "time": letter.time, "detail": letter.fields["detail"]}
 
 
 def run_show(namespace: str, at: str, as_json: bool) -> None:
     """Print one dead letter: all fields, and its tick where that can be read."""
-    history, wanted = KafkaHistory(load(), namespace), parse_place(at)
-    assert wanted is not None
+    wanted = parse_place(at)
+    history = KafkaHistory(load(), namespace)
     answer = shown_letter(history, one(history, wanted))
     if as_json:
         print_json(answer)
@@ -203,15 +212,15 @@ def run_show(namespace: str, at: str, as_json: bool) -> None:
 def shown_letter(history: History, letter: Letter) -> dict[str, Any]:
     """All that is known of a dead letter. `tick` has only `unreadable`, with the reason, where it cannot be read."""
     tick, why = Payloads(history).tick(letter.original)
-    return {"letter": letter.fields | {"time": moment(letter.time_ms * 1_000_000)},
+    return {"letter": letter.fields | {"time": letter.time},
             "tick": {"unreadable": why} if tick is None else tick}
 
 
 def run_replay(namespace: str, reason: str, at: str, again: bool, dry_run: bool) -> None:
     """Send the ticks in dead letters again, and print a summary as one JSON object."""
-    settings = load()
+    settings, place = load(), parse_place(at) if at else None
     history = KafkaHistory(settings, namespace)
-    made = plan(history, reason, parse_place(at), again)
+    made = plan(history, reason, place, again)
     payloads, keyless = Payloads(history), 0
     writer = None if dry_run or not made.send else TickWriter(settings, history.name(TICKS))
     for letter in made.send:

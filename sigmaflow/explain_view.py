@@ -13,7 +13,7 @@ from rich.table import Table
 from jobs.chain.shard import TICKS
 from sigmaflow.errors import UserError
 from sigmaflow.explain import Account
-from sigmaflow.history import History, KafkaHistory
+from sigmaflow.history import KafkaHistory, in_run
 from sigmaflow.reasons import moment, reason
 from sigmaflow.settings import load
 from sigmaflow.stack import console
@@ -27,20 +27,22 @@ NOT_HELD = "not in its topic: not tapped, or no longer kept"
 
 def explain(wanted: str, namespace: str, as_json: bool) -> None:
     """Print the path of an id. Raises UserError where it is no number or not found."""
-    answer = Account(KafkaHistory(load(), namespace)).explain(identity(wanted))
+    number = identity(wanted)
+    answer = Account(KafkaHistory(load(), namespace)).explain(number)
     print_json(answer) if as_json else print_path(answer)
 
 
 def why_not(symbol: str, time: str, namespace: str, as_json: bool) -> None:
     """Print the last decision on a symbol at or before a time. Raises UserError where there is none."""
-    answer = Account(KafkaHistory(load(), namespace)).why_not(symbol, instant(time))
+    when = instant(time)
+    answer = Account(KafkaHistory(load(), namespace)).why_not(symbol, when)
     print_json(answer) if as_json else print_decision(answer)
 
 
 def state(at: str, namespace: str, as_json: bool) -> None:
     """Print the account as of an input. Raises UserError for an input that nothing is known of."""
-    history = KafkaHistory(load(), namespace)
-    answer = Account(history).state(*place(at, history))
+    partition, offset = place(at, in_run(TICKS, namespace))
+    answer = Account(KafkaHistory(load(), namespace)).state(partition, offset)
     print_json(answer) if as_json else print_state(answer)
 
 
@@ -76,12 +78,15 @@ def instant(text: str) -> int:
     return since // timedelta(microseconds=1) * (NS // 1_000_000) + int(finer[1].ljust(3, "0") if finer else 0)
 
 
-def place(text: str, history: History) -> tuple[int, int]:
-    """Partition and offset of TOPIC:PARTITION:OFFSET. Raises UserError where that is no input of the run."""
+def place(text: str, inputs: str) -> tuple[int, int]:
+    """Partition and offset of TOPIC:PARTITION:OFFSET, TOPIC the run's `inputs` or the name it has without a namespace.
+
+    Raises UserError for anything else.
+    """
     topic, *numbers = text.rsplit(":", 2)
-    if topic not in (TICKS, history.name(TICKS)) or len(numbers) != 2 or not all(n.isdecimal() for n in numbers):
-        raise UserError("state", f"--at must be {history.name(TICKS)}:PARTITION:OFFSET", f"it is {text!r}",
-                        f"write for example --at {history.name(TICKS)}:0:1234")
+    if topic not in (TICKS, inputs) or len(numbers) != 2 or not all(n.isdecimal() for n in numbers):
+        raise UserError("state", f"--at must be {inputs}:PARTITION:OFFSET", f"it is {text!r}",
+                        f"write for example --at {inputs}:0:1234")
     return int(numbers[0]), int(numbers[1])
 
 

@@ -69,6 +69,15 @@ class History(ABC):
         return self._readers[topic].read(value)
 
 
+def in_run(topic: str, namespace: str) -> str:
+    """A topic's name in a run.
+
+    >>> in_run("fills.v1", "test"), in_run("fills.v1", "")
+    ('test.fills.v1', 'fills.v1')
+    """
+    return f"{namespace}.{topic}" if namespace else topic
+
+
 class KafkaHistory(History):
     """History from the broker; `namespace` is empty for the live run."""
 
@@ -79,7 +88,7 @@ class KafkaHistory(History):
 
     def name(self, topic: str) -> str:
         """A topic's name in the run."""
-        return f"{self._namespace}.{topic}" if self._namespace else topic
+        return in_run(topic, self._namespace)
 
     def stream(self, topic: str) -> Iterator[Kept]:
         """The whole topic up to its present end; only committed messages where it is exactly-once."""

@@ -105,7 +105,7 @@ def test_of_a_reason_and_of_an_input(run: ListHistory) -> None:
             plan(run, reason, at)
 
 
-@pytest.mark.parametrize("text", ["7", "a:b", "1:-2", ":"])
+@pytest.mark.parametrize("text", ["7", "a:b", "1:-2", ":", ""])
 def test_a_bad_place_is_told(text: str) -> None:
     with pytest.raises(UserError, match="PARTITION:OFFSET"):
         parse_place(text)

@@ -237,11 +237,12 @@ def test_times_are_read_to_the_nanosecond(text: str, ns: int) -> None:
 
 
 def test_bad_arguments_are_told() -> None:
-    for ask in (lambda: identity("x1"), lambda: instant("noon"), lambda: place("market.ticks.v1:1", ListHistory({})),
-                lambda: place("fills.v1:0:1", ListHistory({})), lambda: place("market.ticks.v1:0:-1", ListHistory({}))):
+    for ask in (lambda: identity("x1"), lambda: instant("noon"), lambda: place("market.ticks.v1:1", TICKS),
+                lambda: place("fills.v1:0:1", TICKS), lambda: place("market.ticks.v1:0:-1", TICKS)):
         with pytest.raises(UserError, match="must be"):
             ask()
-    assert place("market.ticks.v1:2:1234", ListHistory({})) == (2, 1234)
+    assert place("market.ticks.v1:2:1234", TICKS) == (2, 1234)
+    assert place("night.market.ticks.v1:2:1234", "night.market.ticks.v1") == (2, 1234)
 
 
 def test_answers_print_as_tables_and_as_json(slow: ListHistory, capsys: pytest.CaptureFixture[str]) -> None:
