@@ -24,6 +24,8 @@ POLL_S = 0.1
 """How long the client collects messages for a batch: it waits for a full one, even at the end of a topic."""
 SILENCE_S = 60.0
 """How long `read_all` waits for the next message of a topic that has more."""
+SINGLE = {"fetch.wait.max.ms": 5, "fetch.message.max.bytes": 16_384, "queued.min.messages": 1}
+"""For single messages: a request ahead of what was asked for would hold up the next one by half a second."""
 HEADER = struct.Struct(">bI")
 
 
@@ -139,14 +141,41 @@ def follow(
         consumer.close()
 
 
-def _consumer(settings: Settings, read_committed: bool) -> Consumer:
+class Seeker:
+    """Single messages by their place, whether committed or not."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._consumer = settings, _consumer(settings, False, SINGLE)
+        self._topics: set[str] = set()
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """First offset that is kept, and the next one. Raises UserError for a missing topic or a silent broker."""
+        if topic not in self._topics:
+            broker.partitions(self._consumer, self._settings.kafka.bootstrap, topic, STAGE)
+            self._topics.add(topic)
+        return _watermarks(self._consumer, TopicPartition(topic, partition), self._settings)
+
+    def at(self, topic: str, partition: int, offset: int) -> Message | None:
+        """The first message at or after an offset that is kept; None at the end. Raises UserError for a silent broker.
+        """
+        self._consumer.assign([TopicPartition(topic, partition, offset)])
+        deadline = time.monotonic() + SILENCE_S
+        while time.monotonic() < deadline:
+            message = self._consumer.poll(broker.TIMEOUT_S)
+            if message is not None:
+                return None if _at_end(message, self._settings) else message
+        silent = f"no message of {topic} for {SILENCE_S:.0f} s"
+        raise broker.unreachable(STAGE, self._settings.kafka.bootstrap, silent)
+
+
+def _consumer(settings: Settings, read_committed: bool, options: dict[str, int] | None = None) -> Consumer:
     return Consumer(broker.client(settings.kafka.bootstrap) | {
         "group.id": f"sigmaflow-read-{uuid.uuid4()}",  # required by the client; nothing is ever committed
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "isolation.level": "read_committed" if read_committed else "read_uncommitted",
         "fetch.queue.backoff.ms": 5,                   # the default of 1000 halves the speed
-    })
+    } | (options or {}))
 
 
 def _assign(consumer: Consumer, topic: str, settings: Settings, offset: int) -> dict[int, int]:

@@ -86,6 +86,16 @@ class TickWriter:
         self._producer.poll(0)
         self._raise_failed()
 
+    def write_raw(self, key: bytes | None, value: bytes | None, headers: dict[str, str]) -> None:
+        """Queue one message as it is; without a key it goes to any partition."""
+        try:
+            self._producer.produce(self._topic, value, key, headers=headers)
+        except BufferError:
+            self._wait(key, value, headers)
+        self.written += 1
+        self._producer.poll(0)
+        self._raise_failed()
+
     def flush(self) -> None:
         """Wait until the broker has confirmed everything.
 
@@ -96,12 +106,12 @@ class TickWriter:
         if left:
             raise broker.unreachable(STAGE, self._bootstrap, f"{left} ticks not confirmed")
 
-    def _wait(self, key: bytes, value: bytes) -> None:
+    def _wait(self, key: bytes | None, value: bytes | None, headers: dict[str, str] | None = None) -> None:
         while True:
             self._producer.poll(0.05)
             self._raise_failed()
             try:
-                self._producer.produce(self._topic, value, key)
+                self._producer.produce(self._topic, value, key, headers=headers)
                 return
             except BufferError:
                 continue

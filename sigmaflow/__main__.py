@@ -17,6 +17,13 @@ from sigmaflow.errors import UserError
 MARKET = "market"
 """Name of the run that has no namespace: the live one."""
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+dlq = typer.Typer(no_args_is_help=True, help="Dead letters: ticks that were refused, whole, with the reason.")
+app.add_typer(dlq, name="dlq")
+NEGATIVE = {"ignore_unknown_options": True}
+"""Ids may be negative numbers, which look like options."""
+From = Annotated[str, typer.Option("--from", help=f"A run's namespace, or {MARKET}.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
+Reason = Annotated[str, typer.Option(help="Only this reason, for example crossed.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -155,13 +162,98 @@ def replay(
 
         if not verify:
             raise UserError("replay", "--from needs --verify", "it was turned off", "leave --no-verify out")
-        raise typer.Exit(0 if verifier.run("" if recorded == MARKET else recorded, complete=complete) else 1)
+        raise typer.Exit(0 if verifier.run(_namespace(recorded), complete=complete) else 1)
     absent = [file for file in files or [""] if not Path(file).is_file()]
     if absent:
         raise UserError("replay", "FILES must name recorded files", f"{absent[0]!r} is none", 'write FILES="a.gz b.gz"')
     from sigmaflow import replay as module
 
     module.run(files or [], speed)
+
+
+@app.command(context_settings=NEGATIVE)
+def explain(
+    wanted: Annotated[str, typer.Argument(metavar="ID", help="Of a tick, decision, intent, order or fill.")],
+    recorded: From = MARKET, as_json: AsJson = False,
+) -> None:
+    """Print the whole path that an id is on, from the tick to the fill."""
+    from sigmaflow import explain_view
+
+    explain_view.explain(wanted, _namespace(recorded), as_json)
+
+
+@app.command()
+def why_not(
+    symbol: Annotated[str, typer.Argument(help="BTCUSDT, or with its venue BINANCE:BTCUSDT.")],
+    time: Annotated[str, typer.Argument(help="Event time: ISO 8601 (UTC without a zone), or ns since 1970.")],
+    recorded: From = MARKET, as_json: AsJson = False,
+) -> None:
+    """Print why no order was sent: the last decision on a symbol at or before a time, gate by gate."""
+    from sigmaflow import explain_view
+
+    explain_view.why_not(symbol, time, _namespace(recorded), as_json)
+
+
+@app.command()
+def state(
+    at: Annotated[str, typer.Option(help="An input: market.ticks.v1:PARTITION:OFFSET.")],
+    recorded: From = MARKET, as_json: AsJson = False,
+) -> None:
+    """Print positions, cash, risk state and open orders as of a past input."""
+    from sigmaflow import explain_view
+
+    explain_view.state(at, _namespace(recorded), as_json)
+
+
+@dlq.command("list")
+def dlq_list(
+    recorded: From = MARKET, reason: Reason = "", as_json: AsJson = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many of the newest to list.")] = 20,
+) -> None:
+    """Count dead letters by reason and list the newest, by the PARTITION:OFFSET of their input."""
+    from sigmaflow import dead_letters
+
+    dead_letters.run_list(_namespace(recorded), reason, limit, as_json)
+
+
+@dlq.command("show")
+def dlq_show(
+    at: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="The input that was refused.")],
+    recorded: From = MARKET, as_json: AsJson = False,
+) -> None:
+    """Print one dead letter: every field, its bytes, and the tick in them where it can be read."""
+    from sigmaflow import dead_letters
+
+    dead_letters.run_show(_namespace(recorded), at, as_json)
+
+
+@dlq.command("replay")
+def dlq_replay(
+    recorded: From = MARKET, reason: Reason = "",
+    at: Annotated[str, typer.Option(help="Only this input, PARTITION:OFFSET.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Also ticks sent again and refused once more.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing, only count.")] = False,
+) -> None:
+    """Send the ticks in dead letters to market.ticks.v1 again, each once, after a fix.
+
+    Admission judges them anew, by its rules for all ticks, and a tick keeps
+    its seq and event time. It is refused again as duplicate once its symbol
+    has had that seq or a later one, and as time_behind once its partition is
+    more than admission.max_behind_s (60 s) past it. So a replay helps ticks
+    that a fix makes acceptable (a schema registered since, a newer job) and
+    that the market has not passed by: a feed that was refused whole, or the
+    last ticks of a symbol.
+
+    A dead letter stays listed. What is sent carries the header replayed-from
+    with the place of its input, and is not sent again.
+    """
+    from sigmaflow import dead_letters
+
+    dead_letters.run_replay(_namespace(recorded), reason, at, again, dry_run)
+
+
+def _namespace(run: str) -> str:
+    return "" if run == MARKET else run
 
 
 @app.command()

@@ -1,0 +1,66 @@
+"""A run's log in lists, made by the whole chain in one process: for tests of what reads it back."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobs.chain.contracts import Contracts
+from jobs.chain.inprocess import Chain, Log, contracts
+from jobs.chain.plans import TAPS
+from jobs.chain.shard import TICKS
+from sigmaflow.history import History, Kept
+from tests import reference_strategy
+from tests.unit.jobs.test_chain import log
+from udfs import profiles
+from udfs.profiles import Profile
+
+SHARDS, MS = 3, 1_000_000
+SPOILT = b"\0\0\0\0\1spoilt"
+
+
+class ListHistory(History):
+    """History from the topics that `Chain.run` gives. `headers` are those of some ticks, by partition and offset."""
+
+    def __init__(self, topics: dict[str, Log], known: Contracts | None = None) -> None:
+        super().__init__(known or contracts())
+        self.topics = topics
+        self.headers: dict[tuple[int, int], list[tuple[str, bytes]]] = {}
+
+    def name(self, topic: str) -> str:
+        return topic
+
+    def stream(self, topic: str) -> Iterator[Kept]:
+        for partition in range(len(self.topics.get(topic, []))):
+            for offset in range(self.bounds(topic, partition)[1]):
+                yield self._kept(topic, partition, offset)
+
+    def at(self, topic: str, partition: int, offset: int) -> Kept | None:
+        return self._kept(topic, partition, offset) if offset < self.bounds(topic, partition)[1] else None
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        parts = self.topics.get(topic, [])
+        return (0, len(parts[partition])) if partition < len(parts) else (0, 0)
+
+    def _kept(self, topic: str, partition: int, offset: int) -> Kept:
+        made = Kept(self.topics[topic][partition][offset], partition, offset, 1_700_000_000_000 + offset)
+        return made._replace(headers=self.headers.get((partition, offset), [])) if topic == TICKS else made
+
+
+def eager(latency_ns: int = 3 * MS) -> Profile:
+    """The default profile, but it trades on anything, marks every 5 ms, and a small loss already restrains it."""
+    sizing = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02})
+    fills = profiles.DEFAULT.fills.model_copy(update={"latency_ns": latency_ns, "mark_every_ns": 5 * MS,
+                                                      "reduce_drawdown": 1.5e-5, "halt_drawdown": 5e-3})
+    return profiles.DEFAULT.model_copy(update={"sizing": sizing, "fills": fills})
+
+
+def history(rows: int = 8_000, profile: Profile | None = None) -> ListHistory:
+    """A run in which every 50th tick of a partition is followed by a repeat, and every 70th by bytes that are no tick.
+    """
+    ticks = [[m for n, message in enumerate(part) for m in (message, *_faults(n, message))]
+             for part in log(reference_strategy.ticks(rows), SHARDS)]
+    chain = Chain(profile or eager(), SHARDS, 300, seed=1, taps=TAPS)
+    return ListHistory(chain.run(["pipeline"], ticks))
+
+
+def _faults(n: int, message: bytes) -> list[bytes]:
+    return [message] * (n % 50 == 49) + [SPOILT] * (n % 70 == 69)
