@@ -50,11 +50,6 @@ class Letter(NamedTuple):
         return f"{self.fields['topic']}:{self.place[0]}:{self.place[1]}"
 
     @property
-    def time(self) -> str:
-        """When it was refused, ISO 8601 in UTC."""
-        return f"{np.datetime64(self.time_ms, 'ms')}Z"
-
-    @property
     def original(self) -> bytes | None:
         """The input's value as it came."""
         return None if self.fields["reason"] == REASONS[NULL_VALUE][0] else bytes(self.fields["payload"])
