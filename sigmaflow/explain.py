@@ -131,10 +131,20 @@ class Account:
         later = np.flatnonzero((d["instrument"][n + 1:] == d["instrument"][n]) & (d["order_id"][n + 1:] != NULL_LONG))
         by = int(d["order_id"][n + 1 + later[0]]) if len(later) else None
         filled = len(self._of_order(order_id)) > 0
+        until = n + 1 + int(later[0]) if len(later) else len(d)
+        cancelled = not filled and self._cancelled(n, until)
+        outcome = "filled" if filled else "cancelled" if cancelled else "replaced" if by else "open"
         return {"order_id": order_id, "instrument": d.instruments[int(d["instrument"][n])],
                 "quantity": float(d["order_quantity"][n]), "account_seq": int(d["account_seq"][n]),
-                "ts_order": int(d["ts_order"][n]), "outcome": "filled" if filled else "replaced" if by else "open",
-                "replaced_by": None if filled else by}
+                "ts_order": int(d["ts_order"][n]), "outcome": outcome,
+                "replaced_by": by if outcome == "replaced" else None}
+
+    def _cancelled(self, n: int, until: int) -> bool:
+        """Whether an intent between decision n and `until` found the position where it wants it: that cancels."""
+        d = self._decisions
+        between = slice(n + 1, until)
+        intents = (d["instrument"][between] == d["instrument"][n]) & (d["intent_id"][between] != NULL_LONG)
+        return any(d.row(n + 1 + int(at))["failed_gate"] == "quantity" for at in np.flatnonzero(intents))
 
     def _of_order(self, order_id: int) -> list[int]:
         """Numbers of an order's fills."""
@@ -270,7 +280,8 @@ class Account:
         done = set(self._fills["order_id"][:filled].tolist())
         return [{"order_id": int(d["order_id"][n]), "instrument": d.instruments[instrument],
                  "quantity": float(d["order_quantity"][n]), "account_seq": int(d["account_seq"][n])}
-                for instrument, n in latest.items() if int(d["order_id"][n]) not in done]
+                for instrument, n in latest.items()
+                if int(d["order_id"][n]) not in done and not self._cancelled(n, decided)]
 
     def _trading_state(self, decided: int, marked: int) -> Record:
         """The state of the last mark, carried on by the drawdown of each tick since where the profile is known."""
