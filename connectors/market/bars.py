@@ -4,6 +4,8 @@
   size, ask the same): the closing bid and ask with their sizes. Equities come as price times 10,000 in New York time;
   they are told by prices without a decimal point. Crypto comes as plain prices in UTC.
 - Minute trades of LEAN (ms, open, high, low, close, volume): the close fills the last-trade fields, side unknown.
+- Daily bars of LEAN (`19980102 00:00,open,high,low,close,volume`, price times 10,000, one file an instrument): at the
+  end of the day in New York, with a made-up quote like the next kind's.
 - Bars of one instrument (`timestamp,open,high,low,close,volume` under a header, time of the start in UTC): no quote was
   recorded, so one is made up: the close is the mid, the spread is SPREAD of it (2 basis points), both sizes are SIZE (1
   base unit); symbol is the file's name up to its first digit or underscore.
@@ -34,6 +36,7 @@ MILLISECOND, SECOND = 1_000_000, 1_000_000_000
 MINUTE = 60 * SECOND
 NEW_YORK = ZoneInfo("America/New_York")
 _NAME = re.compile(r"(\d{8})_([a-z0-9.]+)_minute_(quote|trade)\.csv$", re.IGNORECASE)
+_DAY = re.compile(r"\d{8} \d\d:\d\d")
 _SAMPLE = 100
 
 
@@ -126,11 +129,37 @@ class Ohlc:
         symbol = symbol_of(member(path))
 
         def quote(row: Row) -> Quote:
-            end, mid = _moment(row[start]) + length, float(row[close])
-            half = 0.5 * SPREAD * mid
-            return Quote(end, end, VENUE, symbol, mid - half, mid + half, SIZE, SIZE, 0)
+            return _made_up(_moment(row[start]) + length, symbol, float(row[close]))
 
         return tables.read(path, tally, "bar", quote, skip=1)
+
+
+class LeanDaily:
+    """Daily bars of one instrument in LEAN's form."""
+
+    name = "LEAN daily bars"
+    kinds: tuple[str, ...] = ("bar",)
+
+    def matches(self, head: list[bytes], member: str) -> bool:
+        """Whether the first row has a day and five numbers."""
+        first = tables.header(head)
+        return len(first) == 6 and _DAY.fullmatch(first[0]) is not None and _day(first[0][:8]) is not None
+
+    def read(self, path: Path, tally: Tally) -> Iterator[Record]:
+        """Records in file order."""
+        symbol = symbol_of(member(path))
+
+        def quote(row: Row) -> Quote:
+            day = datetime.strptime(row[0], "%Y%m%d %H:%M").date()
+            return _made_up(midnight_ns(day + timedelta(days=1), NEW_YORK), symbol, float(row[4]) / EQUITY_SCALE)
+
+        return tables.read(path, tally, "bar", quote)
+
+
+def _made_up(end: int, symbol: str, mid: float) -> Quote:
+    """The quote of a bar that has none."""
+    half = 0.5 * SPREAD * mid
+    return Quote(end, end, VENUE, symbol, mid - half, mid + half, SIZE, SIZE, 0)
 
 
 def _day(text: str) -> date | None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from connectors.market import lines
-from connectors.market.bars import LeanQuotes, LeanTrades, Ohlc
+from connectors.market.bars import LeanDaily, LeanQuotes, LeanTrades, Ohlc
 from connectors.market.binance import Binance
 from connectors.market.coinbase import CoinbaseAdvanced, CoinbaseExchange
 from connectors.market.columns import INTEGERS, UNKNOWN, Instrument, Ticks
@@ -29,7 +29,7 @@ from sigmaflow.errors import UserError
 
 FORMATS: tuple[Format, ...] = (
     TardisTrades(), LeanTrades(), Binance(), CoinbaseAdvanced(), CoinbaseExchange(), TardisQuotes(), LeanQuotes(),
-    Ohlc())
+    LeanDaily(), Ohlc())
 """Trades first: at the same moment a trade fills the quote and not the next one."""
 
 HEAD = 50

@@ -229,6 +229,15 @@ def test_bars_without_quotes_get_a_stated_spread(tmp_path: Path) -> None:
     assert_array_equal(ticks.bid_size, SIZE)
 
 
+def test_daily_bars_end_with_their_day_in_new_york(tmp_path: Path) -> None:
+    path = tmp_path / "spy.csv"
+    path.write_text("19980102 00:00,973100,975300,965300,973600,2150000\n19980703 00:00,1,1,1,1146000,9\n")
+    ticks = read(path)
+    assert ticks.instruments == (("BARS", "SPY"),)
+    assert ticks.ts_event.tolist() == [883_803_600 * 10**9, 899_524_800 * 10**9]  # midnight is 05:00 UTC, then 04:00
+    assert (ticks.bid + ticks.ask) / 2 == pytest.approx([97.36, 114.6])
+
+
 # ------------------------------------------------------------------------------------------------------------ edges
 
 
