@@ -32,7 +32,7 @@ DETAILS = {
 """Every reason, and the text that a dead letter has for it."""
 
 STAGE = "admission"
-DUPLICATE = "duplicate"
+DUPLICATE, BAD_SYMBOL = "duplicate", "bad_symbol"
 LONGEST = 64
 """Bytes that a venue's or symbol's name may have."""
 

@@ -174,7 +174,8 @@ class Partition:
         else:
             self._inputs.rejected += 1
         self._last_letter = letter.position
-        self._key(tick)
+        if row["reason"] != admission.BAD_SYMBOL:  # what names no instrument has no right key
+            self._key(tick)
         explained = self._explained(tick, row["reason"])
         if row["payload"] != (tick.raw or b""):
             for m in (letter, tick) if explained else (tick, letter):
