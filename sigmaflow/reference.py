@@ -32,8 +32,7 @@ def run(file: str, rows: int = 0, jobs: str = "one", parallelism: int = 1) -> di
         found = checksums(r)
         size = _slowest_checkpoint(r)
     console().print(f"{total:,} ticks in {sent + settled:.1f} s from the first tick sent to the last result written: "
-                    f"{total / (sent + settled):,.0f} ticks/s ({_second_half(r, total):,.0f} over the second half, "
-                    f"when more of the JVM is compiled), {jobs} job(s), parallelism {parallelism}; "
+                    f"{total / (sent + settled):,.0f} ticks/s, {jobs} job(s), parallelism {parallelism}; "
                     f"slowest checkpoint {size:.0f} ms")
     print(json.dumps(found), flush=True)
     return found
@@ -61,13 +60,6 @@ def checksums(r: Run) -> dict[str, Any]:
 def _last(c: Any) -> dict[bytes, float]:
     """Last profit of each symbol in a chunk."""
     return {c["symbol"].at(row): float(c["symbol_pnl"][row]) for row in range(len(c["symbol_pnl"]))}
-
-
-def _second_half(r: Run, total: int) -> float:
-    """Ticks a second from the moment that half of them were done to the last one; 0 where that cannot be told."""
-    late = [(at, done) for at, done in r.progress if done >= total / 2]
-    end = next((at for at, done in late if done >= total), None)
-    return (total - late[0][1]) / (end - late[0][0]) if end and end > late[0][0] else 0.0
 
 
 def _slowest_checkpoint(r: Run) -> float:

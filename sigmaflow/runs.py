@@ -52,8 +52,6 @@ class Run:
         self._profile, self._parallelism, self._taps, self._servers = profile, parallelism, taps, servers
         self._batch_ms, self._recorded = batch_ms, recorded
         self.jobs = JOBS if jobs == "six" else ("pipeline",)
-        self.progress: list[tuple[float, int]] = []
-        """(monotonic seconds, ticks that every job has done) while the run settled."""
         self.job_ids: list[str] = []
         self._groups = Groups(self.settings.kafka.bootstrap)
         self._admin = AdminClient(broker.client(self.settings.kafka.bootstrap))
@@ -130,8 +128,7 @@ class Run:
                 if changed > quiet or any(lag.values()):
                     quiet, done = time.monotonic(), []
                 done = done or self._checkpoints()
-                self.progress.append((time.monotonic(), inputs - max(lag.values())))
-                bar.update(task, completed=self.progress[-1][1], note=self._note(lag))
+                bar.update(task, completed=inputs - max(lag.values()), note=self._note(lag))
                 if time.monotonic() - quiet > STILL_S and self._passed(done) and self._ends(committed=True) == now:
                     bar.update(task, completed=inputs)
                     return changed - began
