@@ -22,7 +22,7 @@ def read_columns(topic: str, settings: Settings, namespace: str = "",
     """
     row = schemas.topics()[topic]
     decoder = Decoder(schemas.load(row.schema), Registry(settings.registry.url).versions(row.subject))
-    stream = messages(f"{namespace}.{topic}" if namespace else topic, settings, read_committed)
+    stream = messages(schemas.in_run(topic, namespace), settings, read_committed)
     while held := list(islice(stream, CHUNK)):
         batch = decoder.decode([message.value() for message in held])
         if (batch.verdict != OK).any():

@@ -59,6 +59,15 @@ def topics() -> dict[str, Topic]:
     return {name: Topic(name=name, **(raw["defaults"] | row)) for name, row in raw["topics"].items()}
 
 
+def in_run(topic: str, namespace: str) -> str:
+    """A topic's name in a run: a run apart puts its namespace in front, the live one has none.
+
+    >>> in_run("fills.v1", "test"), in_run("fills.v1", "")
+    ('test.fills.v1', 'fills.v1')
+    """
+    return f"{namespace}.{topic}" if namespace else topic
+
+
 def shards() -> int:
     """Number of partitions of every topic keyed by venue:symbol, which is the number of shards."""
     return topics()["market.ticks.v1"].partitions

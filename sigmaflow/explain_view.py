@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.table import Table
 
+import schemas
 from jobs.chain.shard import TICKS
 from sigmaflow.errors import UserError
 from sigmaflow.explain import Account
-from sigmaflow.history import KafkaHistory, in_run
+from sigmaflow.history import KafkaHistory
 from sigmaflow.reasons import moment, reason
 from sigmaflow.settings import load
 from sigmaflow.stack import console
@@ -41,7 +42,7 @@ def why_not(symbol: str, time: str, namespace: str, as_json: bool) -> None:
 
 def state(at: str, namespace: str, as_json: bool) -> None:
     """Print the account as of an input. Raises UserError for an input that nothing is known of."""
-    partition, offset = place(at, in_run(TICKS, namespace))
+    partition, offset = place(at, schemas.in_run(TICKS, namespace))
     answer = Account(KafkaHistory(load(), namespace)).state(partition, offset)
     print_json(answer) if as_json else print_state(answer)
 

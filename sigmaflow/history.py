@@ -69,15 +69,6 @@ class History(ABC):
         return self._readers[topic].read(value)
 
 
-def in_run(topic: str, namespace: str) -> str:
-    """A topic's name in a run.
-
-    >>> in_run("fills.v1", "test"), in_run("fills.v1", "")
-    ('test.fills.v1', 'fills.v1')
-    """
-    return f"{namespace}.{topic}" if namespace else topic
-
-
 class KafkaHistory(History):
     """History from the broker; `namespace` is empty for the live run."""
 
@@ -88,7 +79,7 @@ class KafkaHistory(History):
 
     def name(self, topic: str) -> str:
         """A topic's name in the run."""
-        return in_run(topic, self._namespace)
+        return schemas.in_run(topic, self._namespace)
 
     def stream(self, topic: str) -> Iterator[Kept]:
         """The whole topic up to its present end; only committed messages where it is exactly-once."""

@@ -56,7 +56,7 @@ def read_topic(settings: Settings, topic: str, columns: tuple[str, ...], namespa
     """Return the named fields of every committed message of a topic, and `kafka_ms`, as a frame."""
     schema = schemas.load(schemas.topics()[topic].schema)
     reader = schema | {"fields": [field for field in schema["fields"] if field["name"] in columns]}
-    name = f"{namespace}.{topic}" if namespace else topic
+    name = schemas.in_run(topic, namespace)
     decoder = Decoder(reader, Registry(settings.registry.url).versions(schemas.topics()[topic].subject))
     parts = [_chunk(decoder, reader, chunk) for chunk in _chunks(messages(name, settings, read_committed=True))]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*column_kinds(reader), "kafka_ms"])

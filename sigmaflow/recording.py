@@ -49,7 +49,7 @@ class Recording:
 
     def name(self, topic: str) -> str:
         """A topic's name in the run."""
-        return f"{self.namespace}.{topic}" if self.namespace else topic
+        return schemas.in_run(topic, self.namespace)
 
     def decision(self, last: bool = False) -> dict[str, object] | None:
         """The first decision, or the last one; None where there is none."""
@@ -69,9 +69,9 @@ def read(settings: Settings, namespace: str = "", topics: tuple[str, ...] = OUTP
     made = Recording(namespace, lookup(settings.registry.url, schemas.topics()), {})
     for topic in topics:
         made.outputs[topic], made.repeats[topic] = _outputs(settings, made.name(topic), topic)
-    source = Recording(namespace if inputs is None else inputs, made.contracts, {})
-    made.ticks, made.stamps = _ticks(settings, source.name(TICKS))
-    made.frontiers = _frontiers(settings, source.name(FRONTIERS), made.contracts)
+    source = namespace if inputs is None else inputs
+    made.ticks, made.stamps = _ticks(settings, schemas.in_run(TICKS, source))
+    made.frontiers = _frontiers(settings, schemas.in_run(FRONTIERS, source), made.contracts)
     return made
 
 

@@ -96,11 +96,12 @@ class Run:
 
     def topic(self, name: str) -> str:
         """Name of a topic in this run."""
-        return f"{self.namespace}.{name}"
+        return schemas.in_run(name, self.namespace)
 
     def _read(self, name: str) -> str:
         """Name of a topic that the run reads: its ticks may be those of another."""
-        return f"{self._recorded}.{name}" if self._recorded is not None and name == TICKS else self.topic(name)
+        recorded = self._recorded is not None and name == TICKS
+        return schemas.in_run(name, self._recorded or "") if recorded else self.topic(name)
 
     def _arguments(self) -> list[str]:
         taps = ["--taps", self._taps] if self._taps else []

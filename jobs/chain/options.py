@@ -34,15 +34,12 @@ class Options:
 
     def topic(self, name: str) -> str:
         """Name of a topic in this run: its own, or with the run's namespace in front."""
-        return _named(self.namespace, name)
+        return schemas.in_run(name, self.namespace)
 
     def source(self, name: str) -> str:
         """Name of a topic to read: of the recording where one is replayed and the topic is its input."""
-        return _named(self.recorded, name) if self.recorded is not None and name in INPUTS else self.topic(name)
-
-
-def _named(namespace: str, name: str) -> str:
-    return f"{namespace}.{name}" if namespace else name
+        replayed = self.recorded is not None and name in INPUTS
+        return schemas.in_run(name, self.recorded or "") if replayed else self.topic(name)
 
 
 def parse(job: str, argv: Sequence[str]) -> Options:

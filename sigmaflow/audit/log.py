@@ -67,7 +67,7 @@ def read(settings: Settings, namespace: str = "", inputs: str | None = None) -> 
     versions = _versions(Registry(settings.registry.url))
     for topic in TOPICS:
         owner = inputs if inputs is not None and topic == TICKS else namespace
-        name = f"{owner}.{topic}" if owner else topic
+        name = schemas.in_run(topic, owner)
         records[topic] = _records(name, settings, topic in COMMITTED)
         starts |= {(topic, partition): first for partition, first in _starts(name, settings).items()}
     return Log(records, versions, starts)
