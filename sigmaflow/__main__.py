@@ -286,9 +286,9 @@ def chaos(
     only: Annotated[str, typer.Option(help="Names of faults, with commas; all when left out.")] = "",
 ) -> None:
     """Kill, freeze and take away every part while a market runs; nothing may be lost or doubled."""
-    from sigmaflow import trials
+    from sigmaflow import chaos as module
 
-    raise typer.Exit(0 if trials.chaos(seed, rounds, only) else 1)
+    raise typer.Exit(0 if module.chaos(seed, rounds, only) else 1)
 
 
 @app.command()

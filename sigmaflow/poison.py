@@ -5,7 +5,6 @@ place and reason, and everything else must be as if it had never been there.
 """
 from __future__ import annotations
 
-import json
 import math
 import random
 import struct
@@ -30,6 +29,7 @@ from sigmaflow.recording import Recording, read
 from sigmaflow.runs import Run
 from sigmaflow.settings import load
 from sigmaflow.stack import console
+from sigmaflow.tally import Tally
 from udfs.profiles import NS
 
 SHARE = 0.01
@@ -62,7 +62,7 @@ FIELDS: dict[str, Callable[[Tick], Tick]] = {
 
 def run(ticks: int = 20_000, seed: int = 7, jobs: str = "one") -> bool:
     """Poison a log, run the chain over it, check and print; whether everything was as it must be."""
-    began, settings = time.monotonic(), load()
+    tally, settings = Tally(), load()
     with Run("poison", "default", jobs, taps="all", settings=settings) as r:
         placed = _send(r, ticks, seed)
         r.settle()
@@ -74,10 +74,10 @@ def run(ticks: int = 20_000, seed: int = 7, jobs: str = "one") -> bool:
     for line in (*wrong[:5], *letters[:5], *report.findings[:5]):
         console().print(f"[red]wrong[/] {line}")
     console().print(f"{len(placed):,} of {ticks:,} records were bad, of {len(BYTES) + len(FIELDS)} kinds")
-    print(json.dumps({"cases": len(placed), "lost": missing, "doubled": verdict.doubled,
-                      "differing": len(letters) + len(wrong), "found": report.found,
-                      "seconds": round(time.monotonic() - began, 1)}), flush=True)
-    return not (missing or verdict.doubled or letters or wrong or report.found)
+    tally.cases, tally.lost, tally.doubled = len(placed), missing, verdict.doubled
+    tally.differing, tally.found = len(letters) + len(wrong), report.found
+    print(tally.line(), flush=True)
+    return tally.clean
 
 
 def _send(r: Run, ticks: int, seed: int) -> dict[tuple[int, int], str]:

@@ -39,6 +39,15 @@ def flink(settings: Settings) -> bool:
     return bool(get_json(f"{settings.flink.rest_url}/overview")["taskmanagers"] >= settings.flink.taskmanagers)
 
 
+def zookeeper(settings: Settings) -> bool:
+    """The server tells about itself."""
+    import socket
+
+    with socket.create_connection((settings.zookeeper.host, settings.zookeeper.port), timeout=1) as line:
+        line.sendall(b"srvr")
+        return b"Mode:" in line.recv(4_096)
+
+
 def questdb(settings: Settings) -> bool:
     """A query answers."""
     return bool(get_json(f"{settings.questdb.http_url}/exec?query=select%201")["count"] == 1)
@@ -64,6 +73,7 @@ def servers(settings: Settings) -> dict[str, tuple[Callable[[Settings], bool], l
     found: dict[str, tuple[Callable[[Settings], bool], list[str]]] = {
         "Kafka": (kafka, ["kafka"]),
         "Schema registry": (registry, ["registry"]),
+        "ZooKeeper": (zookeeper, ["zookeeper"]),
         "Flink": (flink, ["jobmanager", *managers]),
         "QuestDB": (questdb, ["questdb"]),
         "Redis": (redis, ["redis"]),

@@ -79,7 +79,8 @@ def flink_environment(settings: Settings, name: str = "client") -> dict[str, str
 
 def programs(settings: Settings) -> list[Program]:
     """All programs, in the order in which they are shown."""
-    parts = [_kafka(settings), _registry(settings), *_flink(settings), _questdb(settings), _redis(settings)]
+    parts = [_kafka(settings), _registry(settings), _zookeeper(settings), *_flink(settings), _questdb(settings),
+             _redis(settings)]
     if settings.prometheus.executable:
         parts.append(_prometheus(settings, settings.prometheus.executable))
     return parts + _edges(settings)
@@ -167,6 +168,16 @@ def _flink(settings: Settings) -> list[Program]:
     return [program("jobmanager", "jobmanager", "Flink JobManager", []), *managers]
 
 
+def _zookeeper(settings: Settings) -> Program:
+    """The ZooKeeper server that Flink carries, in one process of its own."""
+    command = _java(settings, settings.zookeeper.heap_mb, "-XX:TieredStopAtLevel=1",
+                    "-Dzookeeper.admin.enableServer=false",
+                    "-cp", launch.class_path(settings.data_dir / "flink" / "lib"),
+                    "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer",
+                    "--zkConfigFile", f"{settings.data_dir}/zookeeper/zoo.cfg", "--peerId", "1")
+    return Program("zookeeper", "ZooKeeper", command, base_environment(settings))
+
+
 def _questdb(settings: Settings) -> Program:
     (jar,) = jars.paths(settings, "questdb")
     options = ["--add-exports", "java.base/jdk.internal.math=ALL-UNNAMED", "-p", str(jar)]
@@ -213,9 +224,11 @@ def write_files(settings: Settings) -> list[Program]:
     data = settings.data_dir
     for folder in ("bin", "tmp", "logs/flink", "kafka/logs", "registry", "questdb/conf", "redis", "prometheus",
                    "flink/conf", "flink/lib", "flink/pid", "flink/tmp", "flink/upload", "flink/checkpoints",
-                   "flink/savepoints", "supervisor"):
+                   "flink/savepoints", "flink/ha", "zookeeper",
+                   "supervisor"):
         (data / folder).mkdir(parents=True, exist_ok=True)
     _write_kafka(settings)
+    _write_zookeeper(settings)
     _write_questdb(settings)
     _write_prometheus(settings)
     write_flink(settings)
@@ -258,7 +271,7 @@ def _write_kafka(settings: Settings) -> None:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
-        "transaction.max.timeout.ms": 900000,
+        "transaction.max.timeout.ms": 86400000,
     }
     _properties(home / "server.properties", options)
     _properties(home / "log4j2.properties", {
@@ -268,6 +281,20 @@ def _write_kafka(settings: Settings) -> None:
         "appender.stdout.name": "STDOUT",
         "appender.stdout.layout.type": "PatternLayout",
         "appender.stdout.layout.pattern": "%d{ISO8601} %p %m (%c{1})%n",
+    })
+
+
+def _write_zookeeper(settings: Settings) -> None:
+    z, home = settings.zookeeper, settings.data_dir / "zookeeper"
+    _properties(home / "zoo.cfg", {
+        "tickTime": 1000,
+        "initLimit": 10,
+        "syncLimit": 5,
+        "dataDir": home,
+        "clientPort": z.port,
+        "clientPortAddress": z.host,
+        "server.1": z.host,
+        "autopurge.purgeInterval": 1,
     })
 
 
@@ -314,6 +341,7 @@ def write_flink(settings: Settings) -> None:
     shipped = yaml.safe_load((home / "conf" / "config.yaml").read_text())
     text = Template((settings.root / "flink-conf" / "local" / "config.yaml").read_text()).substitute(
         f.model_dump(),
+        zookeeper_quorum=settings.zookeeper.quorum,
         java_opts_all=_known_modules(settings, shipped["env"]["java"]["opts"]["all"]),
         taskmanager_rpc_ports=f"{f.taskmanager_rpc_port}-{f.taskmanager_rpc_port + f.taskmanagers - 1}",
         metrics_ports=f"{f.metrics_port}-{f.metrics_port + f.taskmanagers}",

@@ -34,15 +34,11 @@ Outputs = dict[str, dict[bytes, list[Message]]]
 
 @dataclass
 class Recording:
-    """One run. `ticks` and `stamps` have a list for each partition: values, and Kafka timestamps in seconds.
-
-    `repeats` counts messages that were there before.
-    """
+    """One run. `ticks` and `stamps` have a list for each partition: values, and Kafka timestamps in seconds."""
 
     namespace: str
     contracts: Contracts
     outputs: Outputs
-    repeats: dict[str, int] = field(default_factory=dict)
     ticks: list[list[bytes]] = field(default_factory=list)
     stamps: list[list[int]] = field(default_factory=list)
     frontiers: list[Frontier] = field(default_factory=list)
@@ -51,42 +47,39 @@ class Recording:
         """A topic's name in the run."""
         return schemas.in_run(topic, self.namespace)
 
-    def decision(self, last: bool = False) -> dict[str, object] | None:
-        """The first decision, or the last one; None where there is none."""
+    def decision(self) -> dict[str, object] | None:
+        """The first decision; None where there is none."""
         rows = [held for held in self.outputs.get(DECISIONS, {}).values() if held]
         if not rows:
             return None
-        return RecordReader(self.contracts.writers(DECISIONS)).read(rows[0][-1 if last else 0].value)
+        return RecordReader(self.contracts.writers(DECISIONS)).read(rows[0][0].value)
 
 
-def read(settings: Settings, namespace: str = "", topics: tuple[str, ...] = OUTPUTS,
-         inputs: str | None = None) -> Recording:
+def read(settings: Settings, namespace: str = "", inputs: str | None = None) -> Recording:
     """Read a run up to its present end; `inputs` names the run whose ticks it computed again.
 
     Results are read before the input, so that all that led to them is there. Raises UserError for a broker, registry or
     topic that is not there, and for a log that does not begin at its first offset.
     """
     made = Recording(namespace, lookup(settings.registry.url, schemas.topics()), {})
-    for topic in topics:
-        made.outputs[topic], made.repeats[topic] = _outputs(settings, made.name(topic), topic)
+    for topic in OUTPUTS:
+        made.outputs[topic] = _outputs(settings, made.name(topic), topic)
     source = namespace if inputs is None else inputs
     made.ticks, made.stamps = _ticks(settings, schemas.in_run(TICKS, source))
     made.frontiers = _frontiers(settings, schemas.in_run(FRONTIERS, source), made.contracts)
     return made
 
 
-def _outputs(settings: Settings, name: str, topic: str) -> tuple[dict[bytes, list[Message]], int]:
+def _outputs(settings: Settings, name: str, topic: str) -> dict[bytes, list[Message]]:
     found: dict[bytes, dict[bytes, Message] | list[Message]] = {}
-    exactly, count = topic in EXACTLY_ONCE, 0
+    exactly = topic in EXACTLY_ONCE
     for m in messages(name, settings, read_committed=exactly):
         message = Message(m.value() or b"", f"{name}:{m.partition()}:{m.offset()}")
-        count += 1
         if exactly:  # a repeat would be a fault, and must stay
             found.setdefault(m.key(), []).append(message)  # type: ignore[union-attr]
         else:
             found.setdefault(m.key(), {}).setdefault(message.value, message)  # type: ignore[union-attr]
-    kept = {key: held if isinstance(held, list) else list(held.values()) for key, held in found.items()}
-    return kept, count - sum(map(len, kept.values()))
+    return {key: held if isinstance(held, list) else list(held.values()) for key, held in found.items()}
 
 
 def _ticks(settings: Settings, name: str) -> tuple[list[list[bytes]], list[list[int]]]:

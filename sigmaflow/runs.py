@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -40,17 +40,18 @@ STALLED_S = 120.0
 class Run:
     """Topics, jobs and a tick writer under one namespace; on exit the jobs are cancelled and the topics deleted.
 
-    `servers` False takes the stack as it is and brings nothing up. `recorded` names a run whose ticks and frontiers
-    this one reads in place of its own.
+    `options` are the job's own, `flink_options` those of `flink run`. `servers` False takes the stack as it is and
+    brings nothing up. `recorded` names a run whose ticks and frontiers this one reads in place of its own.
     """
 
     def __init__(self, name: str, profile: str, jobs: str = "one", parallelism: int = 1, taps: str = "",
                  settings: Settings | None = None, servers: bool = True, batch_ms: int = BATCH_MS,
-                 recorded: str | None = None) -> None:
+                 recorded: str | None = None, options: Sequence[str] = (), flink_options: Sequence[str] = ()) -> None:
         self.settings = settings or load()
         self.namespace = f"{name}-{int(time.time() * 1000):x}"
         self._profile, self._parallelism, self._taps, self._servers = profile, parallelism, taps, servers
         self._batch_ms, self._recorded = batch_ms, recorded
+        self._options, self._flink_options = options, flink_options
         self.jobs = JOBS if jobs == "six" else ("pipeline",)
         self.job_ids: list[str] = []
         self._groups = Groups(self.settings.kafka.bootstrap)
@@ -84,11 +85,16 @@ class Run:
         return f"jobs/{self.jobs[0] if len(self.jobs) == 1 else 'six'}.py"
 
     def _submit(self, savepoint: str | None = None) -> None:
-        self.job_ids = submit.submit_all(self._file, self._arguments(), savepoint, self._parallelism, self.settings)
+        self.job_ids = submit.submit_all(self._file, self._arguments(), savepoint, self._parallelism, self.settings,
+                                         self._flink_options)
 
-    def move(self, parallelism: int) -> str:
-        """Stop the one job with a savepoint and start it from there at another parallelism; the savepoint's path."""
+    def move(self, parallelism: int, between: Callable[[], None] = lambda: None) -> str:
+        """Stop the one job with a savepoint and start it from there at another parallelism; the savepoint's path.
+
+        `between` is done while no job runs.
+        """
         point = submit.stop_with_savepoint(self.job_ids[0], self.settings)
+        between()
         self._parallelism = parallelism
         self._submit(point)
         submit.wait_running(self.job_ids[0], settings=self.settings)
@@ -107,7 +113,7 @@ class Run:
         taps = ["--taps", self._taps] if self._taps else []
         recorded = [] if self._recorded is None else ["--recorded", self._recorded]
         return ["--profile", self._profile, "--namespace", self.namespace, "--batch-ms", str(self._batch_ms), *taps,
-                *recorded]
+                *recorded, *self._options]
 
     def settle(self) -> float:
         """Wait until every job has read all of its input and its output stands still and is committed.

@@ -103,6 +103,19 @@ class Flink(Part):
         return f"http://{self.host}:{self.rest_port}"
 
 
+class ZooKeeper(Part):
+    """ZooKeeper, where Flink's JobManager keeps which jobs run and their newest checkpoints (high availability)."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(ge=1, le=65535)
+    heap_mb: int = Field(ge=32)
+
+    @property
+    def quorum(self) -> str:
+        """Address for clients, host:port."""
+        return f"{self.host}:{self.port}"
+
+
 class QuestDB(Part):
     """QuestDB: web console and REST, PostgreSQL wire, line protocol."""
 
@@ -191,6 +204,7 @@ class Settings(Part):
     kafka: Kafka
     registry: Registry
     flink: Flink
+    zookeeper: ZooKeeper
     questdb: QuestDB
     redis: Redis
     prometheus: Prometheus
@@ -221,7 +235,7 @@ class Settings(Part):
         """Every port of the local stack by its setting's name, offset included."""
         named = {
             f"{part}.{key}": value
-            for part in ("kafka", "registry", "flink", "questdb", "redis", "prometheus", "metrics")
+            for part in ("kafka", "registry", "flink", "zookeeper", "questdb", "redis", "prometheus", "metrics")
             for key, value in getattr(self, part).model_dump().items()
             if key == "port" or key.endswith("_port")
         }

@@ -1,7 +1,7 @@
 """The local stack's life: start, stop, status, restart, logs, clean.
 
-Kafka, registry, Flink, QuestDB, Redis and Prometheus start side by side under one supervisor; each is waited for by a
-probe that asks it something, not by a sleep.
+Kafka, registry, ZooKeeper, Flink, QuestDB, Redis and Prometheus start side by side under one supervisor; each is waited
+for by a probe that asks it something, not by a sleep.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
 # Expected seconds until a server answers, measured on two busy cores: only shapes the progress bars.
-USUAL_S = {"Kafka": 8, "Schema registry": 14, "Flink": 16, "QuestDB": 5, "Redis": 1, "Prometheus": 1}
+USUAL_S = {"Kafka": 8, "Schema registry": 14, "ZooKeeper": 3, "Flink": 16, "QuestDB": 5, "Redis": 1, "Prometheus": 1}
 TIMEOUT_S = 180
 
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,11 @@ def submit(job: str, args: list[str] | None = None, savepoint: str | None = None
 
 
 def submit_all(job: str, args: list[str] | None = None, savepoint: str | None = None, parallelism: int | None = None,
-               settings: Settings | None = None) -> list[str]:
-    """The same for a file that submits several jobs; returns their ids in the order of submission."""
+               settings: Settings | None = None, flink_options: Sequence[str] = ()) -> list[str]:
+    """The same for a file that submits several jobs; returns their ids in the order of submission.
+
+    `flink_options` are those of `flink run`, for example `-Dpython.execution-mode=process`.
+    """
     s = settings or load()
     flink = s.data_dir / "bin" / "flink"
     if not flink.exists():
@@ -61,7 +65,7 @@ def submit_all(job: str, args: list[str] | None = None, savepoint: str | None = 
     file = (s.root / job).resolve()
     if not file.exists():
         raise UserError("submit", f"{job} must be a file", "there is none", "name one of jobs/*.py")
-    command = [str(flink), "run", "-d"]
+    command = [str(flink), "run", "-d", *flink_options]
     if savepoint:
         command += ["-s", savepoint]
     if parallelism:

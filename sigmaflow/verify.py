@@ -5,19 +5,17 @@ recorded run that is still going, or was stopped, is a prefix of it.
 """
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.chain import plans
-from jobs.chain.digest import code_digest
 from jobs.chain.inprocess import Chain
 from jobs.chain.messages import DECISIONS, RecordReader
 from sigmaflow.errors import UserError
 from sigmaflow.recording import OUTPUTS, Message, Outputs, Recording, read
 from sigmaflow.settings import Settings, load
 from sigmaflow.stack import console
+from sigmaflow.tally import Tally
 from udfs import profiles
 from udfs.profiles import Profile
 
@@ -51,19 +49,19 @@ class Verdict:
 
 def run(namespace: str, settings: Settings | None = None, complete: bool = False) -> bool:
     """Verify and print; whether everything was the same. `complete`: the record must also reach its input's end."""
-    s, began = settings or load(), time.monotonic()
+    s, tally = settings or load(), Tally()
     recorded = read(s, namespace)
     again = recompute(recorded, profile_of(recorded))
     verdict = compare(recorded, again)
     for difference in verdict.differences:
         console().print(f"[red]differs[/] {difference}")
-    lost = verdict.missing if complete else 0
+    tally.cases, tally.doubled = verdict.cases, verdict.doubled
+    tally.lost = verdict.missing if complete else 0
+    tally.differing = tally.found = len(verdict.differences)
     if verdict.missing and not complete:
         console().print(f"{verdict.missing:,} messages are not written yet; what is there was compared")
-    print(json.dumps({"cases": verdict.cases, "lost": lost, "doubled": verdict.doubled,
-                      "differing": len(verdict.differences), "found": len(verdict.differences),
-                      "seconds": round(time.monotonic() - began, 1)}), flush=True)
-    return not (lost or verdict.doubled or verdict.differences)
+    print(tally.line(), flush=True)
+    return tally.clean
 
 
 def profile_of(recorded: Recording) -> Profile:
@@ -107,14 +105,13 @@ def compare(recorded: Recording, again: Outputs) -> Verdict:
 
 
 class _Same:
-    """When two messages are the same: their bytes are, or all but what names the code does."""
+    """When two messages are the same: their bytes are, or, from the first decision of other code on, all but what names
+    the code.
+    """
 
     def __init__(self, recorded: Recording) -> None:
-        ends = [recorded.decision(), recorded.decision(last=True)]
-        self._foreign = any(end is not None and end["code_digest"] != code_digest() for end in ends)
+        self._foreign = False
         self._reader = RecordReader(recorded.contracts.writers(DECISIONS))
-        if self._foreign:
-            console().print("other code recorded this run: its decisions are compared but for " + " and ".join(OF_CODE))
 
     def first_difference(self, topic: str, left: list[Message], right: list[Message]) -> int | None:
         """Place of the first message of `left` that is not the same in `right`; None where it is a prefix."""
@@ -124,10 +121,21 @@ class _Same:
         return None
 
     def _alike(self, topic: str, left: Message, right: Message) -> bool:
-        return self._foreign and topic == DECISIONS and self._stripped(left) == self._stripped(right)
+        if topic != DECISIONS:
+            return False
+        try:
+            recorded, wanted = self._reader.read(left.value), self._reader.read(right.value)
+        except Exception:  # whatever damaged bytes lead the decoder into, they are not the same
+            return False
+        if not self._foreign and recorded["code_digest"] != wanted["code_digest"]:
+            self._foreign = True
+            console().print(f"code {recorded['code_digest']} made decisions from {left.position} on, this is "
+                            f"{wanted['code_digest']}: compared but for {' and '.join(OF_CODE)}")
+        return self._foreign and _stripped(recorded) == _stripped(wanted)
 
-    def _stripped(self, message: Message) -> str:
-        return repr({name: value for name, value in self._reader.read(message.value).items() if name not in OF_CODE})
+
+def _stripped(decision: dict[str, Any]) -> str:
+    return repr({name: value for name, value in decision.items() if name not in OF_CODE})
 
 
 def _difference(recorded: Recording, topic: str, left: list[Message], right: list[Message], n: int) -> Difference:
@@ -142,5 +150,3 @@ def _difference(recorded: Recording, topic: str, left: list[Message], right: lis
                                           if repr(found.get(name)) != repr(wanted[name])}
     name, (was, should) = next(iter(fields.items()), ("bytes", (left[n].value.hex(), right[n].value.hex())))
     return Difference(left[n].position, f"{name} = {was!r}", f"{should!r}")
-
-

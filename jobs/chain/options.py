@@ -31,6 +31,7 @@ class Options:
     batch_ms: int
     idle_ms: int
     shards: int
+    transaction_s: int
 
     def topic(self, name: str) -> str:
         """Name of a topic in this run: its own, or with the run's namespace in front."""
@@ -56,11 +57,14 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     p.add_argument("--batch-ms", type=int, default=5, help="length of a micro-batch, milliseconds")
     p.add_argument("--idle-ms", type=int, default=200,
                    help="silence after which a shard's log is looked at: is there more to wait for?")
+    p.add_argument("--transaction-s", type=int, default=86_400,
+                   help="longest outage after which the broker still takes what a checkpoint covers, seconds")
     a = p.parse_args(argv)
     settings = load()
     return Options(_profile(a.profile), a.bootstrap or settings.kafka.bootstrap, a.registry or settings.registry.url,
                    a.namespace, a.recorded, _taps(a.taps), _positive("batch-ms", a.batch_ms),
-                   _positive("idle-ms", a.idle_ms), schemas.shards())
+                   _positive("idle-ms", a.idle_ms), schemas.shards(),
+                   _positive("transaction-s", a.transaction_s))
 
 
 def _profile(name: str) -> Profile:
@@ -81,5 +85,5 @@ def _taps(text: str) -> tuple[str, ...]:
 
 def _positive(name: str, value: int) -> int:
     if value < 1:
-        raise UserError("submit", f"--{name} must be at least 1 ms", str(value), "give a whole number of milliseconds")
+        raise UserError("submit", f"--{name} must be at least 1", str(value), "give a whole number")
     return value

@@ -158,7 +158,8 @@ class Topology:
     def _sink(self, title: str, topics: Sequence[str], guarantee: str, column: str) -> None:
         o = self.options
         exactly = f""", 'sink.transactional-id-prefix' = '{o.topic(self.name)}',
-            'sink.transaction-naming-strategy' = 'POOLING', 'properties.transaction.timeout.ms' = '600000'"""
+            'sink.transaction-naming-strategy' = 'POOLING',
+            'properties.transaction.timeout.ms' = '{o.transaction_s * 1_000}'"""
         self.tables.execute_sql(f"""
             CREATE TEMPORARY TABLE `{title}` ({column}k BYTES, v BYTES) WITH (
                 'connector' = 'kafka', 'topic' = '{";".join(topics)}', 'key.format' = 'raw', 'key.fields' = 'k',

@@ -4,9 +4,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import time
 
-import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -18,7 +16,6 @@ from tests.fuzz.outcome import Outcome
 def main() -> int:
     """Run and report: 0 when nothing was wrong, 1 otherwise, 2 for a call that makes no sense."""
     asked = _arguments()
-    began = time.monotonic()
     try:
         outcome = _reproduced(*asked.reproduce) if asked.reproduce else _fuzzed(asked)
     except UserError as error:
@@ -26,8 +23,7 @@ def main() -> int:
         return 2
     for example in outcome.examples:
         print(example)
-    sums = {name: getattr(outcome, name) for name in ("cases", "lost", "doubled", "differing", "found")}
-    print(orjson.dumps(sums | {"seconds": round(time.monotonic() - began, 1)}).decode())
+    print(outcome.line())
     return 0 if outcome.clean else 1
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sigmaflow.tally import Tally
+
 Input = TypeVar("Input")
 
 
@@ -22,14 +24,9 @@ class Faults:
 
 
 @dataclass
-class Outcome:
+class Outcome(Tally):
     """Sums over all batches so far; `examples` tells how to reproduce each misbehaviour."""
 
-    cases: int = 0
-    lost: int = 0
-    doubled: int = 0
-    differing: int = 0
-    found: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, faults: Faults, example: str) -> None:
@@ -39,11 +36,6 @@ class Outcome:
         self.differing += faults.differing
         self.found += bool(faults.crash)
         self.examples.append(f"{faults}\n  {example}")
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing was wrong."""
-        return not (self.lost or self.doubled or self.differing or self.found)
 
 
 def crash(error: BaseException) -> str:

@@ -17,9 +17,10 @@ from connectors import consume
 from connectors.market import parquet
 from connectors.market.simulator import Config, generate
 from connectors.ticks import TickEncoder
-from sigmaflow import poison, reference, submit, trials
+from sigmaflow import chaos, poison, reference, submit, trials
 from sigmaflow.runs import Run, send
 from sigmaflow.settings import Settings
+from sigmaflow.tally import Tally
 from tests import reference_strategy
 
 ROWS = 12_000
@@ -65,24 +66,24 @@ def test_a_killed_taskmanager_changes_nothing(stack: Settings, file: Path, colum
         assert submit.get_json(f"{stack.flink.rest_url}/jobs/{r.job_ids[0]}/checkpoints")["counts"]["restored"] >= 1
 
 
-@pytest.mark.parametrize("fault", ["taskmanager-kill", "rescale"])
+@pytest.mark.parametrize("fault", ["taskmanager-kill", "jobmanager-kill", "rescale"])
 def test_a_fault_under_load_loses_and_doubles_nothing(stack: Settings, fault: str) -> None:
     """The quick part of `make chaos`: the auditor and a recomputation find nothing."""
-    tally = trials.Tally()
-    trials.trial(stack, tally, fault, trials.FAULTS[fault], random.Random(3))
-    assert tally.clean and tally.cases > 1.5 * trials.RATE * trials.LOAD_S / 2
+    tally = Tally()
+    chaos.trial(stack, tally, fault, chaos.FAULTS[fault], random.Random(3))
+    assert tally.clean and tally.cases > 1.5 * trials.RATE * chaos.FAULTS[fault].load_s / 2
 
 
 def test_six_jobs_compute_a_recorded_run_again(stack: Settings) -> None:
     """The quick part of `make replay-identity`."""
-    tally = trials.Tally()
+    tally = Tally()
     with Run("recorded", "default", taps="all", settings=stack) as base:
         for chunk in generate(Config(count=3_000)):
             base.writer.write(chunk)
         base.settle()
         with Run("again", "default", "six", 2, "all", stack, batch_ms=20, recorded=base.namespace) as again:
             again.settle()
-            tally.check("six jobs", again, base.namespace)
+            trials.check(tally, "six jobs", again, base.namespace)
     assert tally.clean and tally.cases > 5 * 3_000
 
 

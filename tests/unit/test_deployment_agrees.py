@@ -120,7 +120,7 @@ def flat(tree: Any, path: str = "") -> dict[str, Any]:
 
 
 # What a container must have otherwise: addresses, ports and paths.
-PLACES = ("address", "bind-host", "host", "port", "dir", "dirs", "savepoint-dir", "executable")
+PLACES = ("address", "bind-host", "host", "port", "dir", "dirs", "savepoint-dir", "executable", "storageDir", "quorum")
 
 
 def test_flink_options_are_the_same_in_compose() -> None:
