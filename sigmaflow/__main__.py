@@ -279,6 +279,35 @@ def poison(
     raise typer.Exit(0 if module.run(ticks, seed, jobs) else 1)
 
 
+Why = Annotated[str, typer.Option(help="Why, for the log.")]
+Namespace = Annotated[str, typer.Option(help="A run's namespace; the market when left out.")]
+Account = Annotated[str, typer.Option(help="The account it is for.")]
+
+
+@app.command()
+def halt(reason: Why = "", namespace: Namespace = "", account: Account = "paper") -> None:
+    """The kill switch: no order passes from the next tick on, until resume."""
+    _command("halt", reason, namespace, account)
+
+
+@app.command()
+def reduce(reason: Why = "", namespace: Namespace = "", account: Account = "paper") -> None:
+    """Only orders that reduce a position pass, until resume."""
+    _command("reduce", reason, namespace, account)
+
+
+@app.command()
+def resume(reason: Why = "", namespace: Namespace = "", account: Account = "paper") -> None:
+    """Trade again after halt, reduce or a breaker."""
+    _command("resume", reason, namespace, account)
+
+
+def _command(kind: str, reason: str, namespace: str, account: str) -> None:
+    from sigmaflow import commands
+
+    commands.run(kind, reason, namespace, account)
+
+
 @app.command()
 def chaos(
     seed: Annotated[int, typer.Option(help="Decides the market and the moment of each fault.")] = 1,

@@ -5,19 +5,20 @@ Order is kept within a key. Topics that are at-least-once may hold a message twi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import schemas
 from connectors.consume import messages
+from jobs.chain.commands import Ruling, ruling
 from jobs.chain.contracts import Contracts, lookup
-from jobs.chain.messages import DECISIONS, EXACTLY_ONCE, FRONTIERS, RecordReader
-from jobs.chain.plans import RESULTS, TAPS
+from jobs.chain.messages import DECISIONS, EXACTLY_ONCE, FRONTIERS, RULINGS, RecordReader
+from jobs.chain.plans import TAPS
 from jobs.chain.shard import DEAD, TICKS
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 from udfs.order import Frontier
 
-OUTPUTS = (*TAPS, DEAD, *RESULTS)
+OUTPUTS = (*TAPS, DEAD, *EXACTLY_ONCE)
 """Everything that the chain writes and that its input settles."""
 
 
@@ -42,6 +43,7 @@ class Recording:
     ticks: list[list[bytes]] = field(default_factory=list)
     stamps: list[list[int]] = field(default_factory=list)
     frontiers: list[Frontier] = field(default_factory=list)
+    rulings: list[Ruling] = field(default_factory=list)
 
     def name(self, topic: str) -> str:
         """A topic's name in the run."""
@@ -66,7 +68,9 @@ def read(settings: Settings, namespace: str = "", inputs: str | None = None) -> 
         made.outputs[topic] = _outputs(settings, made.name(topic), topic)
     source = namespace if inputs is None else inputs
     made.ticks, made.stamps = _ticks(settings, schemas.in_run(TICKS, source))
-    made.frontiers = _frontiers(settings, schemas.in_run(FRONTIERS, source), made.contracts)
+    made.frontiers = [Frontier(row["partition"], row["offset"], row["ts_order"])
+                      for row in _rows(settings, FRONTIERS, source, made.contracts)]
+    made.rulings = [ruling(row) for row in _rows(settings, RULINGS, source, made.contracts)]
     return made
 
 
@@ -95,9 +99,8 @@ def _ticks(settings: Settings, name: str) -> tuple[list[list[bytes]], list[list[
     return log, stamps
 
 
-def _frontiers(settings: Settings, name: str, contracts: Contracts) -> list[Frontier]:
-    reader = RecordReader(contracts.writers(FRONTIERS))
-    rows = [reader.read(m.value()) for m in messages(name, settings)]
-    return [Frontier(row["partition"], row["offset"], row["ts_order"]) for row in rows]
+def _rows(settings: Settings, topic: str, namespace: str, contracts: Contracts) -> list[dict[str, Any]]:
+    reader = RecordReader(contracts.writers(topic))
+    return [reader.read(m.value()) for m in messages(schemas.in_run(topic, namespace), settings)]
 
 

@@ -81,7 +81,8 @@ def profile_of(recorded: Recording) -> Profile:
 def recompute(recorded: Recording, profile: Profile, jobs: str = "one", seed: int = 1) -> Outputs:
     """All that the chain writes for the recorded input."""
     chain = Chain(profile, len(recorded.ticks), LARGEST, seed, taps=plans.TAPS, known=recorded.contracts)
-    chain.run(plans.JOBS if jobs == "six" else ["pipeline"], recorded.ticks, recorded.frontiers, recorded.stamps)
+    chain.run(plans.JOBS if jobs == "six" else ["pipeline"], recorded.ticks, recorded.frontiers, recorded.stamps,
+              recorded.rulings)
     return {topic: {key: [Message(value, f"{topic} message {n}") for n, value in enumerate(values)]
                     for key, values in by_key.items()} for topic, by_key in chain.keyed.items()}
 

@@ -1,39 +1,100 @@
-"""What the account's order needs of the broker: how far a log reaches, and the frontiers written so far.
+"""What operators need of the broker beside their input: how far a log reaches, and small logs of what was learnt.
 
 Each operator makes its own clients at its first call; until then this is a value that travels with the job.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors import broker
+from jobs.chain.commands import Command, Ruling, ruling
 from jobs.chain.messages import RecordReader, RecordWriter
 from udfs.order import Frontier
 
 TIMEOUT_S = 2.0
 WRITE_S = 10
 LOAD_S = 60.0
-"""Longest wait for the frontiers at a start: without them the order could be another than before."""
+"""Longest wait for a log at a start: without it the order could be another than before."""
+TAIL = 64
+"""Offsets looked through for the last message of a topic: the very last ones may be markers of transactions."""
 
 
 @dataclass
-class BrokerEdges:
-    """The ends of a topic of ticks, and frontiers: those of `recorded` topics and of `topic`, which new ones go to."""
+class SmallLog:
+    """A topic of one partition with few messages, written by one operator and read whole at its start.
+
+    `recorded` are topics of the same kind whose messages count as if they stood before its own.
+    """
 
     bootstrap: str
-    ticks: str
     topic: str
     recorded: tuple[str, ...]
     account: str
     writer: RecordWriter
     reader: RecordReader
-    _admin: Any = field(default=None, repr=False)
     _producer: Any = field(default=None, repr=False)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All messages of this account, the recorded ones first. Raises KafkaException where they cannot be read."""
+        found = [self.reader.read(m.value()) for topic in (*self.recorded, self.topic)
+                 for m in messages(self.bootstrap, topic, 0)]
+        return [record for record in found if record["account"] == self.account]
+
+    def write(self, records: Sequence[dict[str, Any]]) -> None:
+        """Append messages. Raises KafkaException where the broker does not confirm them.
+
+        What became of them is then unknown, so the job must not go on but begin again from what the topic holds.
+        """
+        if self._producer is None:
+            self._producer = Producer(broker.client(self.bootstrap) | {
+                "acks": "all", "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 1000 * WRITE_S})
+        failed: list[KafkaError] = []
+        for record in records:
+            self._producer.produce(self.topic, self.writer.write(record), self.account.encode(), 0,
+                                   on_delivery=lambda error, _: failed.append(error) if error else None)
+        if self._producer.flush(WRITE_S + 1) or failed:
+            raise KafkaException(failed[0] if failed else KafkaError(KafkaError._TIMED_OUT))
+
+
+def messages(bootstrap: str, topic: str, first: int) -> Iterator[Message]:
+    """Messages of partition 0 up to its present end, uncommitted ones too; a negative `first` counts from the end."""
+    consumer = Consumer(broker.client(bootstrap) | {
+        "group.id": "sigmaflow-edges", "enable.auto.commit": False, "enable.partition.eof": True,
+        "isolation.level": "read_uncommitted"})
+    try:
+        low, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=LOAD_S)
+        consumer.assign([TopicPartition(topic, 0, max(low, end + first if first < 0 else first))])
+        while end > low:
+            message = consumer.poll(LOAD_S)
+            if message is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            if message.error() is None:
+                yield message
+            if message.error() is not None or message.offset() >= end - 1:
+                break
+    finally:
+        consumer.close()
+
+
+@dataclass
+class BrokerEdges:
+    """The edges of the operators of one job. `written` are topics that the account's messages go to, with readers."""
+
+    bootstrap: str
+    ticks: str
+    frontier_log: SmallLog
+    ruling_log: SmallLog
+    command_topic: str
+    command_reader: RecordReader
+    written: tuple[tuple[str, RecordReader], ...] = ()
+    _admin: Any = field(default=None, repr=False)
+    _consumer: Any = field(default=None, repr=False)
+    _commands: list[Command] = field(default_factory=list)
 
     def ends(self) -> list[tuple[int, int]]:
         """First and next offset of every partition; empty when the broker does not answer within 2 s."""
@@ -52,43 +113,36 @@ class BrokerEdges:
         return [int(future.result().offset) for _, future in sorted(found.items(), key=lambda item: item[0].partition)]
 
     def frontiers(self) -> list[Frontier]:
-        """All frontiers of this account, the recorded ones first. Raises KafkaException where they cannot be read."""
-        rows = [row for topic in (*self.recorded, self.topic) for row in self._rows(topic)]
-        return [Frontier(row["partition"], row["offset"], row["ts_order"])
-                for row in rows if row["account"] == self.account]
-
-    def _rows(self, topic: str) -> list[dict[str, Any]]:
-        at = TopicPartition(topic, 0)
-        consumer = Consumer(broker.client(self.bootstrap) | {"group.id": "frontiers", "enable.auto.commit": False,
-                                                             "enable.partition.eof": True})
-        rows: list[dict[str, Any]] = []
-        try:
-            _, end = consumer.get_watermark_offsets(at, timeout=LOAD_S)
-            consumer.assign([TopicPartition(topic, 0, 0)])
-            while consumer.position([at])[0].offset < end:
-                message = consumer.poll(LOAD_S)
-                if message is None:
-                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-                if message.error() is None:
-                    rows.append(self.reader.read(message.value()))
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    break
-        finally:
-            consumer.close()
-        return rows
+        """All frontiers of this account, the recorded ones first."""
+        return [Frontier(row["partition"], row["offset"], row["ts_order"]) for row in self.frontier_log.read()]
 
     def write(self, frontiers: Sequence[Frontier]) -> None:
-        """Write frontiers. Raises KafkaException where the broker does not confirm them.
+        """Write frontiers."""
+        self.frontier_log.write([{"account": self.frontier_log.account, "partition": f.shard, "offset": f.offset,
+                                  "ts_order": f.ts_order} for f in frontiers])
 
-        What became of them is then unknown, so the job must not go on but begin again from what the topic holds.
-        """
-        if self._producer is None:
-            self._producer = Producer(broker.client(self.bootstrap) | {
-                "acks": "all", "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 1000 * WRITE_S})
-        failed: list[KafkaError] = []
-        for f in frontiers:
-            record = {"account": self.account, "partition": f.shard, "offset": f.offset, "ts_order": f.ts_order}
-            self._producer.produce(self.topic, self.writer.write(record), self.account.encode(), 0,
-                                   on_delivery=lambda error, _: failed.append(error) if error else None)
-        if self._producer.flush(WRITE_S + 1) or failed:
-            raise KafkaException(failed[0] if failed else KafkaError(KafkaError._TIMED_OUT))
+    def commands(self) -> Sequence[Command]:
+        """All commands that have arrived by now; never waits."""
+        if self._consumer is None:
+            self._consumer = Consumer(broker.client(self.bootstrap) | {
+                "group.id": "sigmaflow-edges", "enable.auto.commit": False, "fetch.wait.max.ms": 500})
+            self._consumer.assign([TopicPartition(self.command_topic, 0, 0)])
+        while (message := self._consumer.poll(0)) is not None:
+            if message.error() is None:
+                record = self.command_reader.read(message.value())
+                if record["account"] == self.ruling_log.account:
+                    self._commands.append(Command(message.offset(), record["kind"], record["model_digest"]))
+        return self._commands
+
+    def rulings(self) -> list[Ruling]:
+        """All rulings for this account, the recorded ones first."""
+        return [ruling(record) for record in self.ruling_log.read()]
+
+    def rule(self, rulings: Sequence[Ruling]) -> None:
+        """Write rulings."""
+        self.ruling_log.write([r.record(self.ruling_log.account) for r in rulings])
+
+    def last_seq(self) -> int:
+        """The last account_seq that any message of the account has had, whoever wrote it; 0 where there is none."""
+        return max((reader.read(m.value())["account_seq"] for topic, reader in self.written
+                    for m in messages(self.bootstrap, topic, -TAIL)), default=0)

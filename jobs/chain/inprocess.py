@@ -12,6 +12,7 @@ import numpy as np
 import schemas
 from jobs.chain import plans
 from jobs.chain.account import AccountWorker
+from jobs.chain.commands import Command, Ruling
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import NEXT, PROPOSALS, ROWS, Emission, MicroBatch
 from jobs.chain.shard import DEAD, TICKS, ShardWorker
@@ -36,10 +37,11 @@ class Memory(dict[str, bytes]):
 
 
 class MemoryEdges:
-    """Logs of which nothing more is known than what was read, and frontiers in a list."""
+    """Logs of which nothing more is known than what was read; frontiers, commands and rulings in lists."""
 
-    def __init__(self, shards: int, frontiers: list[Frontier]) -> None:
-        self._shards, self.held = shards, frontiers
+    def __init__(self, shards: int, frontiers: list[Frontier], rulings: list[Ruling]) -> None:
+        self._shards, self.held, self.ruled = shards, frontiers, rulings
+        self.given: list[Command] = []
 
     def ends(self) -> list[tuple[int, int]]:
         """First and next offset of each partition: no reader is behind them."""
@@ -52,6 +54,22 @@ class MemoryEdges:
     def write(self, frontiers: Sequence[Frontier]) -> None:
         """Keep frontiers."""
         self.held += frontiers
+
+    def commands(self) -> list[Command]:
+        """Commands given so far."""
+        return self.given
+
+    def rulings(self) -> list[Ruling]:
+        """All rulings so far."""
+        return list(self.ruled)
+
+    def rule(self, rulings: Sequence[Ruling]) -> None:
+        """Keep rulings."""
+        self.ruled += rulings
+
+    def last_seq(self) -> int:
+        """No other worker has written for the account."""
+        return 0
 
 
 def contracts() -> Contracts:
@@ -77,13 +95,15 @@ class Chain:
         self.keyed: dict[str, dict[bytes, list[bytes]]] = {}
 
     def run(self, jobs: Sequence[str], ticks: Log, frontiers: Sequence[Frontier] = (),
-            stamps: list[list[int]] | None = None) -> dict[str, Log]:
-        """Run these jobs one after another; all topics written. `frontiers` are those of the run to compute again.
+            stamps: list[list[int]] | None = None, rulings: Sequence[Ruling] = ()) -> dict[str, Log]:
+        """Run these jobs one after another; all topics written.
+
+        `frontiers` and `rulings` are those of the run to compute again.
 
         `stamps` are the Kafka timestamps of `ticks`, in seconds; without them no tick is held against its own.
         """
         self.topics[TICKS], self._stamps = ticks, stamps
-        self.edges = MemoryEdges(self._count, list(frontiers))
+        self.edges = MemoryEdges(self._count, list(frontiers), list(rulings))
         for job in jobs:
             rows = self._shards(job) if job != "fills" else []
             if job in ACCOUNT_JOBS:

@@ -91,7 +91,8 @@ class Ledger:
         plain = ("bid", "ask", "bid_size", "ask_size", "flags", "mid", "score", "mu", "sigma", "cvar_975",
                  "target_notional")
         return self._cause(columns, rows) | {name: columns[name] for name in plain} | self._sized(columns, rows) | {
-            "intent_seq": columns["intent"]} | self._gates(columns, rows, len(sizing.GATES))
+            "intent_seq": columns["intent"], "command": columns["command"]} | self._gates(
+            columns, rows, len(sizing.GATES))
 
     def _sized(self, columns: Columns, rows: np.ndarray) -> Columns:
         return {"binding_constraint": self._constraints.take(columns["binding"][rows]),

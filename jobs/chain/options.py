@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import schemas
-from jobs.chain.messages import FRONTIERS
+from jobs.chain.messages import FRONTIERS, RULINGS
 from jobs.chain.plans import TAPS
 from jobs.chain.shard import TICKS
 from sigmaflow.errors import UserError
@@ -14,7 +14,7 @@ from sigmaflow.settings import load
 from udfs import profiles
 from udfs.profiles import Profile
 
-INPUTS = (TICKS, FRONTIERS)
+INPUTS = (TICKS, FRONTIERS, RULINGS)
 """What settles everything else: the topics that a replay reads of the run that it computes again."""
 
 
@@ -51,7 +51,7 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     p.add_argument("--registry", help="registry address, Confluent-compatible API version 7")
     p.add_argument("--namespace", default="", help="prefix of all topics, to keep a run apart")
     p.add_argument("--recorded", metavar="NAMESPACE",
-                   help="read ticks and frontiers of another run (empty: the market's own), to compute it again")
+                   help="compute another run again from its ticks, frontiers and rulings (empty: the market's own)")
     p.add_argument("--taps", default="",
                    help=f"intermediate topics that pipeline also writes: all, or of {','.join(TAPS)}")
     p.add_argument("--batch-ms", type=int, default=5, help="length of a micro-batch, milliseconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.chain.account import AccountPlan
 from jobs.chain.contracts import Contracts
-from jobs.chain.messages import DECISIONS, EQUITY, FILLS, FRONTIERS, INTENTS, PROPOSALS
+from jobs.chain.messages import COMMANDS, DECISIONS, EQUITY, EXACTLY_ONCE, FILLS, FRONTIERS, INTENTS, PROPOSALS, RULINGS
 from jobs.chain.shard import DEAD, TICKS, ShardPlan
 from udfs.profiles import Profile
 from udfs.stages import alphas, ensemble, features, fills, risk, sizing
@@ -19,15 +19,17 @@ JOBS = ("features", "alphas", "ensemble", "risk", "sizing", "fills")
 TAPS = (*KEYED_TOPICS.values(), PROPOSALS)
 """Topics that `pipeline` writes only where they are asked for."""
 
-RESULTS = (INTENTS, FILLS, EQUITY, DECISIONS)
+
+LEARNT = (FRONTIERS, COMMANDS, RULINGS)
+"""Topics of what the job that orders learns on the way."""
 
 
 def topics(job: str) -> list[str]:
     """Topics that a job reads or writes, so that it needs their contracts."""
     if job == "pipeline":
-        return [TICKS, DEAD, FRONTIERS, *TAPS, *RESULTS]
+        return [TICKS, DEAD, *LEARNT, *TAPS, *EXACTLY_ONCE]
     if job == "sizing":
-        return [*READS[job], FRONTIERS, PROPOSALS, INTENTS]
+        return [*READS[job], *LEARNT, PROPOSALS, INTENTS]
     if job == "fills":
         return [*READS[job], FILLS, EQUITY, DECISIONS]
     return [*READS[job], KEYED_TOPICS[job], *([DEAD] if job == "features" else [])]
@@ -51,7 +53,7 @@ def account(job: str, profile: Profile, contracts: Contracts, shards: int, taps:
     sized, filled = sizing.stage(profile), fills.stage(profile)
     if job == "pipeline":
         tapped = tuple(topic for topic in taps if topic == PROPOSALS)
-        return AccountPlan(profile, contracts, (sized, filled), shards, (*tapped, *RESULTS))
+        return AccountPlan(profile, contracts, (sized, filled), shards, (*tapped, *EXACTLY_ONCE))
     if job == "sizing":
         return AccountPlan(profile, contracts, (sized,), shards, (PROPOSALS, INTENTS), refused=True)
     return AccountPlan(profile, contracts, (filled,), shards, (FILLS, EQUITY, DECISIONS), ordered=False)

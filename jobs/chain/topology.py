@@ -18,12 +18,24 @@ from pyflink.table import StreamTableEnvironment, Table
 from jobs.chain import plans
 from jobs.chain.account import AccountPlan, AccountWorker
 from jobs.chain.contracts import Contracts, lookup
-from jobs.chain.edges import BrokerEdges
-from jobs.chain.messages import EXACTLY_ONCE, FRONTIERS, HOT, LEDGER, NEXT, ROWS, RecordReader, RecordWriter
+from jobs.chain.edges import BrokerEdges, SmallLog
+from jobs.chain.messages import (
+    COMMANDS,
+    EXACTLY_ONCE,
+    FRONTIERS,
+    HOT,
+    LEDGER,
+    NEXT,
+    ROWS,
+    RULINGS,
+    RecordReader,
+    RecordWriter,
+)
 from jobs.chain.microbatch import OUTPUT, MicroBatchOperator, spread_keys
 from jobs.chain.options import Options
 from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
 from jobs.chain.total_order import QUIET
+from udfs.profiles import Profile
 from udfs.stage import Store
 
 BATCH = Types.ROW([Types.STRING(), Types.INT(), Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE())),
@@ -89,18 +101,23 @@ class Topology:
         for view in views[1:]:
             whole = whole.union_all(view)
         keyed = self._keyed(whole, "0")
-        make = partial(_account_worker, plan, self._edges(plan))
+        make = partial(_account_worker, plan, self._edges(plan.profile, plan.writes) if plan.ordered else None)
         operator = MicroBatchOperator(make, max(1, self.options.idle_ms // QUIET) if plan.ordered else 0)
         title = ", ".join([*(["order"] if plan.ordered else []), *(stage.name for stage in plan.stages)])
         return self._operate(keyed, operator, title, parallelism=1, group=group)
 
-    def _edges(self, plan: AccountPlan) -> BrokerEdges | None:
-        if not plan.ordered:
-            return None
+    def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> BrokerEdges:
         o, c = self.options, self.contracts
-        recorded = (o.source(FRONTIERS),) if o.source(FRONTIERS) != o.topic(FRONTIERS) else ()
-        return BrokerEdges(o.bootstrap, o.source(TICKS), o.topic(FRONTIERS), recorded, plan.profile.fills.account,
-                           RecordWriter(FRONTIERS, c.id(FRONTIERS)), RecordReader(c.writers(FRONTIERS)))
+        written = tuple((o.topic(topic), RecordReader(c.writers(topic))) for topic in writes)
+        return BrokerEdges(o.bootstrap, o.source(TICKS), self._small_log(FRONTIERS, profile),
+                           self._small_log(RULINGS, profile), o.topic(COMMANDS), RecordReader(c.writers(COMMANDS)),
+                           written)
+
+    def _small_log(self, topic: str, profile: Profile) -> SmallLog:
+        o, c = self.options, self.contracts
+        recorded = (o.source(topic),) if o.source(topic) != o.topic(topic) else ()
+        return SmallLog(o.bootstrap, o.topic(topic), recorded, profile.fills.account, RecordWriter(topic, c.id(topic)),
+                        RecordReader(c.writers(topic)))
 
     def next(self, view: str) -> Table:
         """The emissions of a view that are rows for the next operator, as its micro-batches."""

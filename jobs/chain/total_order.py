@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from jobs.chain.commands import ACCOUNT, STATES, Channel, Rulings
 from jobs.chain.messages import MicroBatch
 from udfs import order
 from udfs.order import Frontier
@@ -24,7 +25,7 @@ ARRIVALS = "arrivals"
 """Key of the symbols in the order they arrived here, which numbers the rows that wait."""
 
 
-class Edges(Protocol):
+class Edges(Channel, Protocol):
     """What the order needs of the world outside."""
 
     def ends(self) -> list[tuple[int, int]]:
@@ -35,6 +36,9 @@ class Edges(Protocol):
 
     def write(self, frontiers: Sequence[Frontier]) -> None:
         """Make frontiers durable, or raise."""
+
+    def last_seq(self) -> int:
+        """The last account_seq of any message that was ever written for the account, 0 for none."""
 
 
 class TotalOrder:
@@ -47,6 +51,7 @@ class TotalOrder:
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._slots = np.array([state.slots.get(name, -1) for name in self._names], np.int64)
         self._beats = dict.fromkeys(range(shards), 0)
+        self._rulings = Rulings(edges, ACCOUNT, STATES, lambda: max(self._merge.seq, edges.last_seq()) + 1)
         for frontier in edges.frontiers():
             self._merge.quiet(frontier)
 
@@ -75,14 +80,16 @@ class TotalOrder:
 
     def release(self) -> Columns | None:
         """Columns of all ticks that may leave, None where there are none."""
-        first = self._merge.seq
+        self._rulings.learn()
+        first = self._merge.seq + 1
         rows = self._merge.release()
         self._merge.save()
         if not len(rows):
             return None
         columns = rows.columns()
         columns["slot"] = self._located(columns["slot"])
-        return columns | {"account_seq": np.arange(first + 1, first + 1 + len(rows))}
+        return columns | {"account_seq": np.arange(first, first + len(rows)),
+                          "command": self._rulings.numbers(first, len(rows))}
 
     def _number(self, name: bytes) -> int:
         if name not in self._numbers:

@@ -1,0 +1,105 @@
+"""What people tell a running chain, and from where on it holds.
+
+A command arrives by a clock, so its place is not settled by the log. The operator that acts on it therefore writes a
+Ruling first: from this tick on. Every restart and every replay reads the rulings and does the same. A place is always
+beyond all that was ever written, so that nothing that somebody has read is taken back.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+ACCOUNT = -1
+"""Scope of a ruling that holds for the account; a shard's is its partition."""
+
+STATES = ("none", "resume", "reduce", "halt")
+"""Commands to the account by the number that the ledger's stage knows them by."""
+MODEL = ("model",)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command as it was given: its offset in commands.v1, what is to be done, and with which model."""
+
+    offset: int
+    kind: str
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds."""
+
+    command: int
+    kind: str
+    model: str
+    partition: int
+    first: int
+
+    def record(self, account: str) -> dict[str, Any]:
+        """As a message of rulings.v1."""
+        return {"account": account, "command": self.command, "kind": self.kind, "model_digest": self.model,
+                "partition": self.partition, "first": self.first}
+
+
+def ruling(record: dict[str, Any]) -> Ruling:
+    """From a message of rulings.v1.
+
+    >>> ruling(Ruling(3, "halt", "", ACCOUNT, 17).record("paper")).first
+    17
+    """
+    return Ruling(record["command"], record["kind"], record["model_digest"], record["partition"], record["first"])
+
+
+class Channel(Protocol):
+    """Where commands come from and rulings go to."""
+
+    def commands(self) -> Sequence[Command]:
+        """Every command that is known by now, in the order in which they were given."""
+
+    def rulings(self) -> list[Ruling]:
+        """Every ruling written so far."""
+
+    def rule(self, rulings: Sequence[Ruling]) -> None:
+        """Make rulings durable, or raise."""
+
+
+class Rulings:
+    """Commands of some kinds as they hold in one scope. `place` gives the first place that a new one may hold from,
+    None where it cannot be told yet.
+    """
+
+    def __init__(self, channel: Channel, scope: int, kinds: Sequence[str], place: Callable[[], int | None]) -> None:
+        self._channel, self._scope, self._kinds, self._place = channel, scope, kinds, place
+        self._held = [r for r in channel.rulings() if r.partition == scope and r.kind in kinds]
+        self._ruled = {r.command for r in self._held}
+
+    def learn(self) -> None:
+        """Rule on what was commanded since the last time."""
+        new = [c for c in self._channel.commands() if c.offset not in self._ruled and c.kind in self._kinds]
+        first = self._place() if new else None
+        if first is not None:
+            made = [Ruling(c.offset, c.kind, c.model, self._scope, first) for c in new]
+            self._channel.rule(made)
+            self._held += made
+            self._ruled |= {r.command for r in made}
+
+    def numbers(self, first: int, count: int) -> NDArray[np.int64]:
+        """The account's command for each of `count` places from `first` on, 0 for none; the last one of a place counts.
+        """
+        out = np.zeros(count, np.int64)
+        for r in self._held:
+            if 0 <= r.first - first < count:
+                out[r.first - first] = STATES.index(r.kind)
+        return out
+
+    def models(self, places: NDArray[np.int64], number: Callable[[str], int], before: int) -> NDArray[np.int64]:
+        """Number of the model that holds at each place; `before` where none was commanded."""
+        out = np.full(len(places), before, np.int64)
+        for r in self._held:
+            out[places >= r.first] = number(r.model)
+        return out

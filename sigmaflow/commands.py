@@ -1,0 +1,91 @@
+"""`sigmaflow halt`, `reduce`, `resume`: what a person tells a running chain, and where it came into force."""
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+import schemas
+from connectors import broker
+from connectors.registry import value_schema_id
+from jobs.chain.contracts import lookup
+from jobs.chain.messages import COMMANDS, RULINGS, RecordReader, RecordWriter
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings, load
+from sigmaflow.stack import console
+
+PATIENCE_S = 5.0
+"""Longest wait for a chain to say from where on a command holds."""
+SAYS = {"halt": "No order passes", "reduce": "Only orders that reduce a position pass", "resume": "Orders pass again"}
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A ruling on a command, and the seconds between command and ruling."""
+
+    ruling: dict[str, Any]
+    seconds: float
+
+
+def run(kind: str, reason: str, namespace: str, account: str) -> None:
+    """Give a command to the account and print from where on it holds.
+
+    Raises UserError where no chain takes it within five seconds: it then holds from the next start on.
+    """
+    for found in give(load(), kind, reason, namespace, account):
+        console().print(f"{SAYS[kind]} from account_seq {found.ruling['first']:,} on "
+                        f"(in force after {found.seconds * 1_000:.0f} ms).")
+
+
+def give(settings: Settings, kind: str, reason: str = "", namespace: str = "", account: str = "paper", model: str = "",
+         scopes: int = 1) -> Iterator[InForce]:
+    """Write a command and give the rulings on it as they come, until there is one for each of `scopes`."""
+    reader = RecordReader(lookup(settings.registry.url, [RULINGS]).writers(RULINGS))
+    rulings = _from_the_end(settings, schemas.in_run(RULINGS, namespace))
+    try:
+        began = time.monotonic()
+        offset = _write(settings, schemas.in_run(COMMANDS, namespace), account, {
+            "account": account, "kind": kind, "model_digest": model, "reason": reason, "ts_sent": time.time_ns()})
+        found = 0
+        while found < scopes:
+            message = rulings.poll(max(0.0, began + PATIENCE_S - time.monotonic()))
+            if message is None:
+                raise UserError("command", f"a running chain must take {kind!r} within {PATIENCE_S:.0f} s",
+                                f"{found} of {scopes} rulings on command {offset} came",
+                                "it holds as soon as the chain runs: look at `make status`")
+            record = reader.read(message.value()) if message.error() is None else {}
+            if record.get("command") == offset and record.get("account") == account:
+                found += 1
+                yield InForce(record, time.monotonic() - began)
+    finally:
+        rulings.close()
+
+
+def _from_the_end(settings: Settings, topic: str) -> Consumer:
+    consumer = Consumer(broker.client(settings.kafka.bootstrap) | {
+        "group.id": "sigmaflow-commands", "enable.auto.commit": False, "fetch.wait.max.ms": 10})
+    broker.partitions(consumer, settings.kafka.bootstrap, topic, "command")
+    _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=broker.TIMEOUT_S)
+    consumer.assign([TopicPartition(topic, 0, end)])
+    return consumer
+
+
+def _write(settings: Settings, topic: str, account: str, record: dict[str, Any]) -> int:
+    """Offset of the command. Raises UserError for a broker that does not take it."""
+    placed: list[int] = []
+    failed: list[str] = []
+    producer = Producer(broker.client(settings.kafka.bootstrap) | {
+        "acks": "all", "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 10_000})
+    value = RecordWriter(COMMANDS, value_schema_id(COMMANDS, settings)).write(record)
+    try:
+        producer.produce(topic, value, account.encode(), 0,
+                         on_delivery=lambda e, m: failed.append(str(e)) if e else placed.append(m.offset()))
+        producer.flush(11)
+    except KafkaException as error:
+        failed.append(str(error))
+    if not placed:
+        raise broker.unreachable("command", settings.kafka.bootstrap, (failed or ["no answer"])[0])
+    return placed[0]
