@@ -32,18 +32,19 @@ class Command:
 
 @dataclass(frozen=True)
 class Ruling:
-    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds."""
+    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds, or a schema id is judged."""
 
     command: int
     kind: str
     model: str
     partition: int
     first: int
+    schema_id: int = 0
 
     def record(self, account: str) -> dict[str, Any]:
         """As a message of rulings.v1."""
         return {"account": account, "command": self.command, "kind": self.kind, "model_digest": self.model,
-                "partition": self.partition, "first": self.first}
+                "schema_id": self.schema_id, "partition": self.partition, "first": self.first}
 
 
 def ruling(record: dict[str, Any]) -> Ruling:
@@ -52,7 +53,8 @@ def ruling(record: dict[str, Any]) -> Ruling:
     >>> ruling(Ruling(3, "halt", "", ACCOUNT, 17).record("paper")).first
     17
     """
-    return Ruling(record["command"], record["kind"], record["model_digest"], record["partition"], record["first"])
+    return Ruling(record["command"], record["kind"], record["model_digest"], record["partition"], record["first"],
+                  record["schema_id"])
 
 
 class Channel(Protocol):

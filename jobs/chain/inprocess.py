@@ -47,6 +47,10 @@ class MemoryEdges:
         """First and next offset of each partition: no reader is behind them."""
         return [(0, 0)] * self._shards
 
+    def end(self, shard: int) -> int | None:
+        """Not known, so that a recomputation comes to no ruling of its own on what a recorded run has refused."""
+        return None
+
     def frontiers(self) -> list[Frontier]:
         """All frontiers so far."""
         return list(self.held)
@@ -114,11 +118,12 @@ class Chain:
         """Run a job's shards; the rows that they give the account."""
         plan = plans.shard(job, self._profile, self._contracts, self._count, self._taps)
         stores = [Memory() for _ in range(self._count)]
-        workers = [ShardWorker(plan, shard, store) for shard, store in enumerate(stores)]
+        edges = self.edges if plan.source == TICKS else None
+        workers = [ShardWorker(plan, shard, store, edges) for shard, store in enumerate(stores)]
         rows: list[MicroBatch] = []
         for batch in self._interleaved(plan.source):
             if self._again():
-                workers[batch.shard] = ShardWorker(plan, batch.shard, stores[batch.shard])
+                workers[batch.shard] = ShardWorker(plan, batch.shard, stores[batch.shard], edges)
             for e in workers[batch.shard].process(batch):
                 if e.sink == NEXT:
                     rows.append(MicroBatch(ROWS, batch.shard, [e.payload], [0]))

@@ -32,7 +32,7 @@ def topics(job: str) -> list[str]:
         return [*READS[job], *LEARNT, PROPOSALS, INTENTS]
     if job == "fills":
         return [*READS[job], FILLS, EQUITY, DECISIONS]
-    return [*READS[job], KEYED_TOPICS[job], *([DEAD] if job == "features" else [])]
+    return [*READS[job], KEYED_TOPICS[job], *([DEAD, *LEARNT] if job == "features" else [])]
 
 
 def shard(job: str, profile: Profile, contracts: Contracts, shards: int, taps: tuple[str, ...] = ()) -> ShardPlan:

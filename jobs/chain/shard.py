@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from jobs.chain.contracts import Contracts
+from jobs.chain.known_schemas import KnownSchemas
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
+from jobs.chain.total_order import Edges
 from schemas.codec import HEADER, Decoder, Encoder, Text
 from udfs import order
 from udfs.profiles import Profile
@@ -39,8 +41,10 @@ class ShardPlan:
 class ShardWorker:
     """Runs a plan for one shard. State: admission's and every stage's record of each symbol."""
 
-    def __init__(self, plan: ShardPlan, shard: int, store: Store) -> None:
+    def __init__(self, plan: ShardPlan, shard: int, store: Store, edges: Edges | None = None) -> None:
+        """`edges` where the plan reads ticks."""
         self._plan, self._shard = plan, shard
+        self._known = KnownSchemas(edges, shard, lambda: edges.end(shard)) if edges else None
         self._state = KeyedState((admission.stage(plan.profile), *plan.stages), store)
         self._slots = Slots(self._state)
         self._admission = admission.Admission(plan.profile)
@@ -55,6 +59,8 @@ class ShardWorker:
         """Messages and rows that one micro-batch leads to."""
         decoded = self._decoder.decode(batch.messages)
         columns, verdict = decoded.columns, decoded.verdict
+        if self._known:
+            self._known.judge(batch.messages, np.asarray(batch.offsets, np.int64), verdict)
         if self._plan.source == TICKS:
             columns = self._admit(columns | self._origin(batch), verdict)
         else:

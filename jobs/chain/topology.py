@@ -91,7 +91,7 @@ class Topology:
         """Run a shard plan over micro-batches; a view of its emissions."""
         keys = " ".join(f"WHEN {n} THEN {key}" for n, key in enumerate(spread_keys(self.options.shards)))
         keyed = self._keyed(self.tables.from_path(f"`{view}`"), f"CASE shard {keys} ELSE -1 END")
-        make = partial(_shard_worker, plan)
+        make = partial(_shard_worker, plan, self._edges(plan.profile) if plan.source == TICKS else None)
         names = [stage.name for stage in plan.stages]
         return self._operate(keyed, MicroBatchOperator(make), f"admit, {', '.join(names)}" if names else "admit")
 
@@ -192,8 +192,8 @@ def _title(topics: Sequence[str]) -> str:
     return ", ".join(topics)
 
 
-def _shard_worker(plan: ShardPlan, key: int, store: Store) -> ShardWorker:
-    return ShardWorker(plan, spread_keys(plan.shards).index(key), store)
+def _shard_worker(plan: ShardPlan, edges: BrokerEdges | None, key: int, store: Store) -> ShardWorker:
+    return ShardWorker(plan, spread_keys(plan.shards).index(key), store, edges)
 
 
 def _account_worker(plan: AccountPlan, edges: BrokerEdges | None, key: int, store: Store) -> AccountWorker:
