@@ -32,7 +32,7 @@ ENTER_TREND, LEAVE_TREND = 2.0, 1.0
 
 
 @numba.njit(cache=True, inline="always")
-def volatility_state(now, ratio):
+def volatility_state(now: int, ratio: float) -> int:
     """Volatility state after a ratio of fast over slow variance.
 
     >>> [volatility_state(NORMAL, 2.5), volatility_state(NORMAL, 3.5), volatility_state(STRESSED, 2.5)]
@@ -48,7 +48,7 @@ def volatility_state(now, ratio):
 
 
 @numba.njit(cache=True, inline="always")
-def trend_state(now, statistic):
+def trend_state(now: int, statistic: float) -> int:
     """Trend state after a value of the trend statistic; its sign, the direction, does not matter.
 
     >>> [trend_state(FLAT, -1.5), trend_state(FLAT, -2.5), trend_state(TRENDING, 1.5)]
@@ -60,7 +60,7 @@ def trend_state(now, statistic):
 
 
 @numba.njit(cache=True, inline="always")
-def next_regime(regime, ratio, statistic):
+def next_regime(regime: int, ratio: float, statistic: float) -> int:
     """Regime after one more tick.
 
     >>> NAMES[next_regime(START, 0.3, 2.2)]

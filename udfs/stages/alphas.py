@@ -165,8 +165,8 @@ def _forecast(symbols, slot, ticks, realised, usual, scores, volatility, memory,
 
 
 def _regressors(alpha: Alpha, columns: Columns) -> np.ndarray:
-    inputs = [columns[name] for name in alpha.inputs]
-    return np.stack([alpha.over(float(term), *inputs) for term in range(alpha.terms)])
+    """Regressors of a fitted alpha, terms by rows."""
+    return alpha.over(np.arange(float(alpha.terms))[:, None], *(columns[name] for name in alpha.inputs))
 
 
 def step(state: StageState, columns: Columns, alphas: list[Alpha], horizon: int, memory: int) -> Columns:
