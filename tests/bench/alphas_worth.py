@@ -92,8 +92,8 @@ def table(name: str, f: Columns, mu: NDArray[np.float64]) -> list[str]:
     made, share = outcomes(f), np.bincount(f["regime"], minlength=len(NAMES)) / len(f["regime"])
     moves = (made.realised[WARM:] != 0).mean()
     spread = (f["spread"] / f["mid"]).mean() * BPS
-    lines = [f"**{name}**: {len(f['mid']):,} ticks. {HORIZON} ticks took {np.median(seconds):.3f} s at the median and moved",
-             f"the mid in {moves:.0%} of all cases. Mean spread {spread:.3f} bps. Share of the regimes:",
+    lines = [f"**{name}**: {len(f['mid']):,} ticks. {HORIZON} ticks took {np.median(seconds):.3f} s at the median and",
+             f"moved the mid in {moves:.0%} of all cases. Mean spread {spread:.3f} bps. Share of the regimes:",
              ", ".join(f"{n} {s:.0%}" for n, s in zip(NAMES, share, strict=True)) + ".", "", *HEAD]
     lines += [row(alpha, mu[:, k], made) for k, alpha in enumerate(PROFILE.alphas.names)]
     return [*lines, row("mean of all", mu.mean(axis=1), made), ""]
@@ -103,14 +103,16 @@ def report(title: str, names: list[str], columns: Columns) -> list[str]:
     """All tables of one recording."""
     f = run(features.stage(PROFILE), columns)
     found = run(alphas.stage(PROFILE), f)["signals.mu"]
-    lines, short = [f"## {title}", ""], []
+    lines = [f"## {title}", ""]
+    short: list[int] = []
     for slot, name in enumerate(names):
         at = np.flatnonzero(f["slot"] == slot)
         if len(at) < WARM + LEAST + HORIZON:
-            short.append(f"{name} {len(at)}")
+            short.append(len(at))
         else:
             lines += table(name, {k: v[at] for k, v in f.items() if np.ndim(v)}, found[at])
-    return [*lines, "Too few ticks to say anything:", ", ".join(short) + ".", ""] if short else lines
+    few = f"Too few ticks to say anything: {len(short)} symbols of at most {max(short, default=0)} ticks."
+    return [*lines, few, ""] if short else lines
 
 
 def main(arguments: list[Any]) -> int:
