@@ -14,9 +14,9 @@ import numba
 import numpy as np
 
 from udfs.profiles import Profile
+from udfs.regimes import REGIMES
 from udfs.stage import Columns, Stage, StageState
 
-REGIMES = 3
 Z95 = 1.6448536269514722
 """95 % quantile of the standard normal law."""
 

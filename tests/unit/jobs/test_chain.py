@@ -148,7 +148,7 @@ def test_every_offset_is_accepted_duplicate_or_rejected(ticks: Log) -> None:
 
 
 def test_ledger_adds_up_at_every_row(ticks: Log) -> None:
-    eager = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0})  # quotes at random are worth no crossing
+    eager = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02})  # random quotes tell little
     profile = profiles.DEFAULT.model_copy(update={"sizing": eager})
     topics = Chain(profile, SHARDS, 100).run(["pipeline"], ticks)
     equity, fills = read(topics, "equity.v1"), read(topics, "fills.v1")

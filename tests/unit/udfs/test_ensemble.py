@@ -75,7 +75,7 @@ def test_top_alpha_pulled_hardest_the_way_the_score_went(signals: dict, found: d
 
 
 def test_logistic_blend_has_fixed_weights(signals: dict) -> None:
-    weights = (1.0, -0.5, 0.25, 2.0, 0.0)
+    weights = tuple(np.linspace(-1, 2, len(profiles.DEFAULT.alphas.names)).tolist())
     fixed = Ensemble(blend="logistic", weights=weights, warm_up=0)
     found = run(ensemble.stage(profiles.DEFAULT.model_copy(update={"ensemble": fixed})), signals)
     wanted = np.tanh((signals["signals.score"] * weights).sum(1) / 2)
@@ -89,11 +89,11 @@ def test_cuts_change_no_bit(signals: dict, found: dict) -> None:
 
 def test_signals_of_another_profile_are_refused(signals: dict) -> None:
     wrong: dict[str, Any] = signals | {"signals.count": np.full(ROWS, 3)}
-    with pytest.raises(ValueError, match=r"5 alphas, a message of signals\.v1 has 3"):
+    with pytest.raises(ValueError, match=r"12 alphas, a message of signals\.v1 has 3"):
         run(ensemble.stage(profiles.DEFAULT), wrong)
 
 
 def test_weights_must_be_one_for_each_alpha() -> None:
     wrong = Ensemble(blend="logistic", weights=(1.0,))
-    with pytest.raises(ValueError, match="5 alphas but 1 weights"):
+    with pytest.raises(ValueError, match="12 alphas but 1 weights"):
         ensemble.stage(profiles.DEFAULT.model_copy(update={"ensemble": wrong}))
