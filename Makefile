@@ -13,13 +13,14 @@ OUT ?= build/report.html
 CASES ?= 1000000
 SEED ?= 1
 ARGS ?=
+QUICK ?=
 
 export SIGMAFLOW_PORT_OFFSET SIGMAFLOW_DATA_DIR SIGMAFLOW_CACHE_DIR
 export PYTHONPATH := $(CURDIR)
 RUN := .venv/bin/python -m sigmaflow
 .DEFAULT_GOAL := help
 .PHONY: help setup start stop status restart logs clean setup-topics monitor-topics smoke-test dashboard metrics \
-	check fuzz test reference replay report replay-identity chaos poison audit savepoint ready
+	check fuzz test reference replay report replay-identity chaos poison audit savepoint bench ready
 
 help: ## show this list
 	@echo "Sigmaflow: paper trading you can prove. Begin with: make start"
@@ -81,6 +82,9 @@ chaos: setup ## kill, freeze and take away every part under load (ARGS="--only b
 
 poison: setup ## one tick in a hundred is bad: all end as dead letters, nothing else changes (ARGS="--seed 8")
 	@$(RUN) poison $(ARGS)
+
+bench: setup ## ticks/s, latency, peers, growth on a local cluster; build/bench.json (QUICK=1, ARGS="--only latency")
+	@$(RUN) bench $(if $(QUICK),--quick) $(ARGS)
 
 audit: ready ## check every record in Kafka against the others (ARGS="--namespace NAME --complete")
 	@$(RUN) audit $(ARGS)

@@ -321,6 +321,19 @@ def chaos(
 
 
 @app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="At most five minutes.")] = False,
+    only: Annotated[str, typer.Option(help="Of throughput, peers, latency, growth; with commas.")] = "",
+    minutes: Annotated[float | None, typer.Option(help="Length of the run over time; 0 leaves it out.")] = None,
+    file: Annotated[Path | None, typer.Option(help="The reference ticks; made where left out.")] = None,
+) -> None:
+    """Measure throughput, latency, peers and growth; exits 1 when a figure to reach is missed."""
+    from sigmaflow.bench import command
+
+    raise typer.Exit(0 if command.run(quick, only, minutes, file) else 1)
+
+
+@app.command()
 def report(out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("build/report.html")) -> None:
     """Write the tear sheet as one HTML file."""
     from sigmaflow import report as module

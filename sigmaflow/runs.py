@@ -3,6 +3,8 @@
     with Run("reference", "reference", jobs="six") as run:
         run.writer.write(ticks)
         run.settle()
+
+With `submit=False` the ticks can be in Kafka before the jobs are: `run.start()` submits them.
 """
 from __future__ import annotations
 
@@ -41,17 +43,19 @@ class Run:
     """Topics, jobs and a tick writer under one namespace; on exit the jobs are cancelled and the topics deleted.
 
     `options` are the job's own, `flink_options` those of `flink run`. `servers` False takes the stack as it is and
-    brings nothing up. `recorded` names a run whose ticks and frontiers this one reads in place of its own.
+    brings nothing up. `recorded` names a run whose ticks and frontiers this one reads in place of its own. `submit`
+    False leaves the jobs to `start`.
     """
 
     def __init__(self, name: str, profile: str, jobs: str = "one", parallelism: int = 1, taps: str = "",
                  settings: Settings | None = None, servers: bool = True, batch_ms: int = BATCH_MS,
-                 recorded: str | None = None, options: Sequence[str] = (), flink_options: Sequence[str] = ()) -> None:
+                 recorded: str | None = None, options: Sequence[str] = (), flink_options: Sequence[str] = (),
+                 submit: bool = True) -> None:
         self.settings = settings or load()
         self.namespace = f"{name}-{int(time.time() * 1000):x}"
         self._profile, self._parallelism, self._taps, self._servers = profile, parallelism, taps, servers
         self._batch_ms, self._recorded = batch_ms, recorded
-        self._options, self._flink_options = options, flink_options
+        self._options, self._flink_options, self._at_once = options, flink_options, submit
         self.jobs = JOBS if jobs == "six" else ("pipeline",)
         self.job_ids: list[str] = []
         self._groups = Groups(self.settings.kafka.bootstrap)
@@ -63,14 +67,8 @@ class Run:
         topics.setup(self.settings, quiet=True)
         topics.create(self._admin, [replace(t, name=self.topic(t.name)) for t in schemas.topics().values()])
         try:
-            with _progress() as bar:
-                task = bar.add_task("submit jobs", total=2 * len(self.jobs), note="")
-                bar.update(task, note=self._file)
-                self._submit()
-                bar.advance(task, len(self.jobs))
-                for job_id in self.job_ids:
-                    submit.wait_running(job_id, settings=self.settings)
-                    bar.advance(task)
+            if self._at_once:
+                self.start()
             self.writer = TickWriter(self.settings, self.topic(TICKS))
         except BaseException:
             self._close()
@@ -79,6 +77,19 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self._close()
+
+    def start(self) -> float:
+        """Submit the jobs and wait until every task of theirs runs; the seconds that it took."""
+        began = time.monotonic()
+        with _progress() as bar:
+            task = bar.add_task("submit jobs", total=2 * len(self.jobs), note="")
+            bar.update(task, note=self._file)
+            self._submit()
+            bar.advance(task, len(self.jobs))
+            for job_id in self.job_ids:
+                submit.wait_running(job_id, settings=self.settings)
+                bar.advance(task)
+        return time.monotonic() - began
 
     @property
     def _file(self) -> str:

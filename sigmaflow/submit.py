@@ -162,6 +162,13 @@ def checkpoint_summary(job_id: str, settings: Settings | None = None) -> dict[st
     return found
 
 
+def newest_checkpoint(job_id: str, settings: Settings | None = None) -> dict[str, Any]:
+    """Flink's account of the job's newest completed checkpoint; empty where there is none."""
+    s = settings or load()
+    found: dict[str, Any] | None = _get(s, f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+    return found or {}
+
+
 def cancel(job_id: str, settings: Settings | None = None, timeout_s: float = 60) -> None:
     """Cancel a job and wait until it is gone."""
     s = settings or load()

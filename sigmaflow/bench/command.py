@@ -1,0 +1,166 @@
+"""`make bench`: throughput, peers, latency and growth on a local cluster, one table, and build/bench.json.
+
+    make bench                                  # all, half an hour
+    make bench QUICK=1                          # at most five minutes
+    make bench ARGS="--only growth --minutes 60"
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from connectors.market import parquet
+from connectors.market.columns import Ticks, concat
+from sigmaflow import stack, submit
+from sigmaflow.bench import figures, growth, latency, peers, record, stages, throughput, ticks
+from sigmaflow.bench.figures import TARGETS
+from sigmaflow.bench.throughput import Case
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings, load
+from sigmaflow.stack import console
+
+Results = dict[str, Any]
+PARTS = ("throughput", "peers", "latency", "growth")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. Ticks are rows of the reference file, and so their checksums are known."""
+
+    cases: tuple[tuple[Case, int], ...]
+    warm_up: int
+    peers: int
+    rates: tuple[tuple[str, float], ...]
+    latency_s: float
+    warm_s: float
+    symbols: tuple[int, ...]
+    symbol_ticks: int
+    minutes: float
+
+
+FULL = Plan(
+    cases=tuple((Case(jobs, profile, parallelism), rows)
+                for jobs, profile, rows in (("one", "reference", 1_000_000), ("one", "default", 500_000),
+                                            ("six", "reference", 500_000), ("six", "default", 200_000))
+                for parallelism in (1, 2)),
+    warm_up=1_000_000, peers=1_000_000,
+    rates=(("one", 300.0), ("one", 2_000.0), ("one", 10_000.0), ("six", 2_000.0)), latency_s=60.0, warm_s=20.0,
+    symbols=(2, 20, 200, 2_000), symbol_ticks=200_000, minutes=10.0)
+QUICK = Plan(
+    cases=((Case("one", "reference"), 500_000), (Case("one", "default"), 100_000), (Case("six", "reference"), 100_000)),
+    warm_up=200_000, peers=200_000, rates=(("one", 2_000.0),), latency_s=15.0, warm_s=5.0, symbols=(20, 2_000),
+    symbol_ticks=50_000, minutes=0.0)
+
+
+def run(quick: bool = False, only: str = "", minutes: float | None = None, file: Path | None = None,
+        settings: Settings | None = None) -> bool:
+    """Measure, print, write build/bench.json; whether every figure to reach that was measured is reached."""
+    wanted = _parts(only)
+    plan = QUICK if quick else FULL
+    plan = plan if minutes is None else replace(plan, minutes=minutes)
+    s, path = settings or load(), ticks.ensure(file)
+    results: Results = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "quick": quick,
+                        "commit": record.commit(),
+                        "machine": record.machine(), "versions": record.versions(s)}
+    with _servers(s):
+        if "throughput" in wanted or "growth" in wanted:
+            _note("warm-up: the servers compile")
+            _reference(s, Case("one", "reference"), path, plan.warm_up)
+        for name, part in (("throughput", _throughput), ("peers", _peers), ("latency", _latency), ("growth", _growth)):
+            if name in wanted:
+                part(s, plan, path, results)
+                record.write(results)
+    results["load_after"] = record.machine()["load"]
+    record.write(results)
+    record.show(results)
+    console().print(f"all of it in {record.FILE}")
+    return all(target.met(value) for target in TARGETS if (value := target.value(results)) is not None)
+
+
+def _parts(only: str) -> tuple[str, ...]:
+    names = tuple(filter(None, only.split(","))) or PARTS
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise UserError("bench", f"--only must name parts of {', '.join(PARTS)}", ", ".join(unknown), "correct it")
+    return names
+
+
+@contextmanager
+def _servers(settings: Settings) -> Iterator[None]:
+    """The stack, started and stopped again where it does not run. Raises UserError where a job runs on it."""
+    began = stack.up(settings)
+    try:
+        living = submit.jobs(settings)
+        if living:
+            raise UserError("bench", "no job may run beside the bench", f"{living[0].name} does",
+                            "make stop, or give it a stack of its own: SIGMAFLOW_PORT_OFFSET and SIGMAFLOW_DATA_DIR")
+        yield
+    finally:
+        if began:
+            stack.down(settings)
+
+
+def _note(text: str) -> None:
+    console().print(f"[bold]{text}[/]")
+
+
+def _reference(settings: Settings, case: Case, path: Path, rows: int) -> Results:
+    """One throughput run over the reference ticks, checked."""
+    check = throughput.sums(rows, ticks.SUMS[rows]) if case.profile == "reference" else throughput.recomputed
+    return throughput.measure(settings, case, parquet.read(path, rows), rows, check)
+
+
+def _throughput(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+    found = results.setdefault("throughput", {})
+    for case, rows in plan.cases:
+        _note(f"throughput: {case.name}, {rows:,} ticks")
+        found[case.name] = _reference(settings, case, path, rows)
+    results["scaling"] = {name.removesuffix("/2"): round(r["ticks_per_s"] / found[name[:-2]]["ticks_per_s"] / 2, 3)
+                          for name, r in found.items() if name.endswith("/2") and name[:-2] in found}
+    _note("stages, in one process without Flink")
+    results["stages_us"] = {name: stages.measure(name, _some(path)) for name in ("reference", "default")}
+    _ratios(results)
+
+
+def _some(path: Path) -> Ticks:
+    return concat(parquet.read(path, 100_000))
+
+
+def _peers(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+    _note(f"peers, {plan.peers:,} ticks")
+    results["peers"] = peers.measure(settings, path, plan.peers)
+    _ratios(results)
+
+
+def _ratios(results: Results) -> None:
+    """How many times as fast `pipeline` is under the strategy that the peers run."""
+    own = results.get("throughput", {}).get("pipeline/reference", {}).get("ticks_per_s")
+    rates = {name: r.get("ticks_per_s", 0.0) for name, r in results.get("peers", {}).items()}
+    if own and rates:
+        results["ratios"] = figures.ratios(rates, own)
+
+
+def _latency(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+    found = results.setdefault("latency_ms", {})
+    for jobs, rate in plan.rates:
+        name = f"{rate:.0f}" if jobs == "one" else f"{jobs}/{rate:.0f}"
+        _note(f"latency: {name} ticks/s for {plan.latency_s:.0f} s")
+        found[name] = latency.measure(settings, jobs, rate, plan.latency_s, plan.warm_s)
+
+
+def _growth(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+    found = results.setdefault("growth", {})
+    for count in plan.symbols:
+        _note(f"growth: {count:,} symbols")
+        found.setdefault("symbols", {})[str(count)] = growth.symbols(settings, count,
+                                                                          plan.symbol_ticks)
+    measured = results.get("throughput", {}).get("pipeline/reference")
+    if measured:
+        found["slots"] = growth.slots(measured)
+    if plan.minutes:
+        _note(f"growth: {plan.minutes:g} minutes")
+        found["time"] = growth.over_time(settings, plan.minutes)

@@ -1,0 +1,82 @@
+"""Milliseconds from a tick to what it leads to, at a steady rate, checkpoints on.
+
+A tick's time is its ts_recv, the moment at which it was due to be sent: what the sender is late by, 3 ms at the most on
+a free machine, counts against the chain. `opportunity` is Kafka's timestamp of the record, which is whole milliseconds
+and is counted as its end; `*_read` and `fill` are the clock of a reader that has the record in hand. Fills are few, and
+decisions go the same way in the same transactions, one a tick: both are reported.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import schemas
+from connectors.consume import messages
+from connectors.market.simulator import Config
+from connectors.registry import Registry
+from jobs.chain.messages import DECISIONS, FILLS
+from jobs.chain.shard import TICKS
+from schemas.codec import Decoder
+from sigmaflow.bench import cpu, throughput
+from sigmaflow.bench.figures import percentiles
+from sigmaflow.bench.load import Arrived, Stream, place, reading, send
+from sigmaflow.runs import Run
+from sigmaflow.settings import Settings
+
+OPPORTUNITIES = "opportunities.v1"
+STREAMS = {"opportunity": Stream(OPPORTUNITIES, False), "fill": Stream(FILLS, False),
+           "fill_committed": Stream(FILLS, True), "decision": Stream(DECISIONS, False),
+           "decision_committed": Stream(DECISIONS, True)}
+BATCH_MS = 5
+"""A live market's micro-batches."""
+MS = 1_000_000
+
+
+def measure(settings: Settings, jobs: str, rate: float, seconds: float, warm_s: float,
+            profile: str = "default") -> dict[str, Any]:
+    """Latencies by kind, of ticks that were due after `warm_s`."""
+    config = Config(seed=11, rate=rate, count=int(rate * (warm_s + seconds)))
+    with Run("bench", profile, jobs, taps=OPPORTUNITIES if jobs == "one" else "", settings=settings, servers=False,
+             batch_ms=BATCH_MS) as run:
+        with reading(list(STREAMS.values()), run.namespace) as reader:
+            with cpu.Sampler(cpu.stack_processes(settings)) as sampler:
+                sender = send(config, run.topic(TICKS))
+                sender.wait()
+                run.settle()
+            arrived = dict(zip(STREAMS, reader.read(), strict=True))
+        at, due = due_times(settings, run.topic(TICKS))
+    first_ns = int(due.min()) + int(warm_s * 1e9)
+    found: dict[str, Any] = {"ticks": len(due), "sender_behind_ms": round(sender.behind_s * 1e3, 1), "profile": profile}
+    for kind, rows in arrived.items():
+        found[kind] = percentiles(latencies(rows.tick, rows.arrival_ns, at, due, first_ns))
+    o: Arrived = arrived["opportunity"]
+    found["opportunity_read"] = found["opportunity"]
+    found["opportunity"] = percentiles(latencies(o.tick, o.stamp_ns + MS, at, due, first_ns))
+    used = sampler.between(first_ns / 1e9, int(due.max()) / 1e9)
+    return found | throughput.cost(used, int(np.count_nonzero(due >= first_ns)))
+
+
+def due_times(settings: Settings, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Place of every tick of a topic, in rising order, and when each was due, ns."""
+    topic = schemas.topics()[TICKS]
+    decoder = Decoder(schemas.load(topic.schema), Registry(settings.registry.url).versions(topic.subject))
+    every = list(messages(name, settings))
+    due = decoder.decode([m.value() for m in every]).columns["ts_recv"]
+    at = place(np.array([m.partition() for m in every], np.int64), np.array([m.offset() for m in every], np.int64))
+    order = np.argsort(at)
+    return at[order], due[order]
+
+
+def latencies(ticks: NDArray[np.int64], moment_ns: NDArray[np.int64], at: NDArray[np.int64], due_ns: NDArray[np.int64],
+              first_ns: int) -> NDArray[np.float64]:
+    """Milliseconds from when each message's tick was due; ticks due before `first_ns` are left out.
+
+    >>> a = np.array
+    >>> latencies(a([2, 1, 2]), a([9_000_000, 5_000_000, 9_500_000]), a([1, 2]), a([1_000_000, 4_000_000]), 2_000_000)
+    array([5. , 5.5])
+    """
+    due = due_ns[np.searchsorted(at, ticks)]
+    return (moment_ns - due)[due >= first_ns] / MS
+

@@ -1,0 +1,162 @@
+"""Processes beside the chain: one that sends a paced market, one that reads results and notes when each arrived.
+
+Processes and not threads, so that neither waits for the other's interpreter.
+"""
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import numpy as np
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from numpy.typing import NDArray
+
+import schemas
+from connectors import broker
+from connectors.market.simulator import Config
+from connectors.registry import Registry
+from schemas.codec import Decoder
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings, load
+
+SPAWN = multiprocessing.get_context("spawn")
+DRAIN = 10_000
+READY_S = 60.0
+
+
+class Stream(NamedTuple):
+    """A topic to read, and whether only committed records."""
+
+    topic: str
+    committed: bool
+
+
+class Arrived(NamedTuple):
+    """What a stream gave, one row a message: the tick that caused it, Kafka's timestamp and the clock at arrival."""
+
+    tick: NDArray[np.int64]
+    stamp_ns: NDArray[np.int64]
+    arrival_ns: NDArray[np.int64]
+
+
+def place(partition: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number for a tick's partition and offset.
+
+    >>> place(np.array([1]), np.array([5])).tolist()
+    [281474976710661]
+    """
+    return (partition.astype(np.int64) << 48) | offset.astype(np.int64)
+
+
+@dataclass
+class Sender:
+    """A market that a process sends in its own time; `behind_s` is how late it was at the most, once it has ended."""
+
+    process: Any
+    answer: Connection
+    behind_s: float = 0.0
+
+    def wait(self) -> None:
+        """Wait until the last tick is confirmed. Raises UserError where the process ended without a word."""
+        try:
+            self.behind_s = float(self.answer.recv())
+        except EOFError:
+            raise UserError("bench", "the market must be sent whole", "its process ended", "read its output") from None
+        self.process.join()
+
+
+def send(config: Config, topic: str) -> Sender:
+    """Start sending a market to a topic, each tick when its receive time, counted from now, has come."""
+    here, there = SPAWN.Pipe()
+    process = SPAWN.Process(target=_send, args=(config, topic, there), daemon=True)
+    process.start()
+    there.close()
+    return Sender(process, here)
+
+
+def _send(config: Config, topic: str, answer: Connection) -> None:
+    from connectors import simulate
+    from connectors.ticks import TickWriter
+
+    writer = TickWriter(load(), topic)
+    sent = simulate.run(config, writer)
+    writer.flush()
+    answer.send(sent.behind_s)
+
+
+class Reader:
+    """The reading process's streams; `read` ends it and gives what arrived."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def read(self) -> list[Arrived]:
+        """What each stream gave until now."""
+        self._pipe.send(True)
+        found: list[Arrived] = self._pipe.recv()
+        return found
+
+
+@contextmanager
+def reading(streams: Sequence[Stream], namespace: str) -> Iterator[Reader]:
+    """Read streams of a run in a process of its own, from their beginning on."""
+    here, there = SPAWN.Pipe()
+    process = SPAWN.Process(target=_read, args=(list(streams), namespace, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        if not here.poll(READY_S):
+            raise UserError("bench", f"a reader must be ready within {READY_S:.0f} s", "it is not", "free the machine")
+        here.recv()
+        yield Reader(here)
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _read(streams: list[Stream], namespace: str, pipe: Connection) -> None:
+    settings, ended = load(), threading.Event()
+    held: list[list[tuple[int, list[Message]]]] = [[] for _ in streams]
+    threads = [threading.Thread(target=_follow, args=(settings, stream, namespace, ended, kept))
+               for stream, kept in zip(streams, held, strict=True)]
+    for thread in threads:
+        thread.start()
+    pipe.send(True)
+    pipe.recv()
+    ended.set()
+    for thread in threads:
+        thread.join()
+    pipe.send([_arrived(settings, stream, kept) for stream, kept in zip(streams, held, strict=True)])
+
+
+def _follow(settings: Settings, stream: Stream, namespace: str, ended: threading.Event,
+            kept: list[tuple[int, list[Message]]]) -> None:
+    """Note the clock at the first message of what has arrived, and take all that came with it."""
+    topic = schemas.topics()[stream.topic]
+    name = schemas.in_run(stream.topic, namespace)
+    consumer = Consumer(broker.client(settings.kafka.bootstrap) | {
+        "group.id": "sigmaflow-bench", "enable.auto.commit": False, "fetch.queue.backoff.ms": 5,
+        "isolation.level": "read_committed" if stream.committed else "read_uncommitted"})
+    consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in range(topic.partitions)])
+    while not ended.is_set():
+        first = consumer.poll(0.1)
+        if first is not None and first.error() is None:
+            now = time.time_ns()
+            kept.append((now, [first, *(m for m in consumer.consume(DRAIN, 0) if m.error() is None)]))
+    consumer.close()
+
+
+def _arrived(settings: Settings, stream: Stream, kept: list[tuple[int, list[Message]]]) -> Arrived:
+    topic = schemas.topics()[stream.topic]
+    decoder = Decoder(schemas.load(topic.schema), Registry(settings.registry.url).versions(topic.subject))
+    every = [message for _, messages in kept for message in messages]
+    columns = decoder.decode([message.value() for message in every]).columns
+    stamps = np.array([message.timestamp()[1] for message in every], np.int64) * 1_000_000
+    clock = np.repeat(np.array([now for now, _ in kept], np.int64), [len(messages) for _, messages in kept])
+    return Arrived(place(columns["partition"], columns["offset"]), stamps, clock)

@@ -1,0 +1,172 @@
+"""What others would write: programs of tests/bench/peers over the same ticks, each in an environment of its own.
+
+An environment is made with pip from the pinned file beside the program, once, under build/peers. Where that cannot be
+done, or a program fails or gives other sums, the result is the reason and no figure.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient
+
+import schemas
+from connectors import broker, topics
+from connectors.consume import messages
+from connectors.market import parquet
+from connectors.ticks import TickWriter
+from jobs.chain.shard import TICKS
+from sigmaflow import supervise
+from sigmaflow.bench import cpu, figures
+from sigmaflow.bench.ticks import SUMS
+from sigmaflow.runs import send
+from sigmaflow.settings import ROOT, Settings
+
+PROGRAMS = ROOT / "tests" / "bench" / "peers"
+ENVIRONMENTS = ROOT / "build" / "peers"
+TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program, and the part of the ticks that it gets: a slow one is measured over fewer."""
+
+    name: str
+    program: str
+    share: float = 1.0
+    kafka: bool = True
+
+
+PEERS = (Peer("kafka-loop", "kafka_loop.py"), Peer("bytewax", "bytewax_flow.py", 0.5),
+         Peer("quix-state", "quix_state.py", 0.1), Peer("nautilus", "nautilus_orders.py", 0.2, kafka=False))
+
+
+class Unusable(Exception):
+    """Why a peer gives no figure."""
+
+
+def prepare(name: str) -> Path:
+    """The Python of a peer's environment, made where it is missing or its pins have changed. Raises Unusable."""
+    home, wanted = ENVIRONMENTS / name, PROGRAMS / f"{name}.txt"
+    stamp, digest = home / ".ready", hashlib.sha256(sys.version.encode() + wanted.read_bytes()).hexdigest()
+    python = home / "bin" / "python"
+    if stamp.exists() and stamp.read_text() == digest and python.exists():
+        return python
+    shutil.rmtree(home, ignore_errors=True)
+    for command in ([sys.executable, "-m", "venv", str(home)],
+                    [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(wanted)]):
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ran.returncode:
+            raise Unusable(f"its environment cannot be made: {_last(ran.stderr or ran.stdout)}")
+    stamp.write_text(digest)
+    return python
+
+
+def measure(settings: Settings, file: Path, rows: int) -> dict[str, Any]:
+    """Every peer over its share of so many rows of the file."""
+    topics.setup(settings, quiet=True)
+    found: dict[str, Any] = {}
+    for peer in PEERS:
+        try:
+            found[peer.name] = one(settings, peer, file, portion(rows * peer.share))
+        except Unusable as reason:
+            found[peer.name] = {"reason": str(reason)}
+    return found
+
+
+def portion(rows: float) -> int:
+    """The largest number of rows with known checksums that is not above this one, or the smallest.
+
+    >>> portion(250_000), portion(5.0)
+    (200000, 20000)
+    """
+    return max((count for count in SUMS if count <= rows), default=min(SUMS))
+
+
+def one(settings: Settings, peer: Peer, file: Path, count: int) -> dict[str, Any]:
+    """Rate and cost of one peer. Raises Unusable."""
+    python = prepare(peer.name)
+    state = ENVIRONMENTS / f"{peer.name}-state"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    try:
+        if not peer.kafka:
+            return _run(settings, peer, python, ["--ticks", str(file), "--count", str(count)], count)
+        with _topics(settings, f"bench-{time.time_ns():x}.{peer.name}") as (ticks, fills):
+            send(TickWriter(settings, ticks), parquet.read(file, count), count)
+            arguments = ["--bootstrap", settings.kafka.bootstrap, "--ticks", ticks, "--fills", fills,
+                         "--count", str(count), "--state", str(state)]
+            result = _run(settings, peer, python, arguments, count)
+            _check_fills(settings, fills, count)
+            return result
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@contextmanager
+def _topics(settings: Settings, prefix: str) -> Iterator[tuple[str, str]]:
+    """Topics for a peer's ticks and fills; what begins with their prefix, or is a changelog of it, goes at the end."""
+    admin, known = AdminClient(broker.client(settings.kafka.bootstrap)), schemas.topics()
+    ticks, fills = f"{prefix}.ticks", f"{prefix}.fills"
+    topics.create(admin, [replace(known[TICKS], name=ticks), replace(known["fills.v1"], name=fills)])
+    try:
+        yield ticks, fills
+    finally:
+        names = [name for name in admin.list_topics(timeout=broker.TIMEOUT_S).topics if prefix in name]
+        for answer in admin.delete_topics(names).values():
+            answer.result()
+
+
+def _run(settings: Settings, peer: Peer, python: Path, arguments: list[str], count: int) -> dict[str, Any]:
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONUNBUFFERED": "1",
+                   "NUMBA_CACHE_DIR": str(ENVIRONMENTS / f"{peer.name}-numba"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([str(python), str(PROGRAMS / peer.program), *arguments], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, env=environment, cwd=PROGRAMS)
+    kafka = cpu.Processes({int(supervise.states(settings)["kafka"]["pid"]): "kafka"} if peer.kafka else {})
+    try:
+        with cpu.Sampler(kafka) as sampler:
+            output, _ = process.communicate(timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise Unusable(f"it did not end within {TIMEOUT_S} s") from None
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        raise Unusable(f"it ended with {process.returncode}: {_last(output)}")
+    return result(peer.name, json.loads(_last(output)), count, sampler.between)
+
+
+def result(name: str, said: Mapping[str, Any], count: int,
+           broker_used: Callable[[float, float], cpu.Times]) -> dict[str, Any]:
+    """A peer's figures from its last line, and its broker's. Raises Unusable where its sums are not the reference's."""
+    wrong = figures.differences(said["sums"], SUMS[count])
+    if wrong or said["ticks"] != count:
+        raise Unusable(f"it gives other results: {'; '.join(wrong) or said['ticks']}")
+    used = cpu.grouped(broker_used(said["ended_s"] - said["seconds"], said["ended_s"]), cpu.by_program)
+    programs = figures.per_tick({name: said["cpu_s"]} | used, count)
+    return {"ticks": count, "ticks_per_s": round(count / said["seconds"], 1), "seconds": round(said["seconds"], 3),
+            "cpu_us_per_tick": round(sum(programs.values()), 2), "cpu_us_by_program": programs, "note": said["note"],
+            "versions": said["versions"]}
+
+
+def _check_fills(settings: Settings, topic: str, count: int) -> None:
+    """The fills in Kafka must be those of the sums. Raises Unusable."""
+    quantities = [abs(json.loads(m.value())["quantity"]) for m in messages(topic, settings)]
+    wrong = figures.differences({"fills": len(quantities), "volume": sum(quantities)}, SUMS[count], ("fills", "volume"))
+    if wrong:
+        raise Unusable(f"its fills in Kafka are others: {'; '.join(wrong)}")
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return (lines or ["it said nothing"])[-1][:300]
