@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from strategy import STATE, Clock, arguments, quote, step, symbol, warm_up
+from strategy import BLANK, STATE, Clock, arguments, quote, step, symbol
 
 ROOM = 4_096
 """Places in the table of symbols, a power of two."""
@@ -49,9 +49,9 @@ def run(states, table, buf, offsets, rows, quantities, mids):
 
 def main() -> None:
     a = arguments("kafka-loop")
-    warm_up()
     states, table = np.zeros(ROOM, STATE), np.zeros((ROOM + 1, 2), np.int64)
-    run(states, table, np.zeros(64, np.uint8), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1), np.zeros(1))
+    run(states, table, np.frombuffer(BLANK, np.uint8), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1),
+        np.zeros(1))
     consumer = Consumer({"bootstrap.servers": a.bootstrap, "group.id": "kafka-loop", "enable.auto.commit": False,
                          "fetch.queue.backoff.ms": 5, "queued.min.messages": 200_000, "check.crcs": False})
     producer = Producer({"bootstrap.servers": a.bootstrap, "linger.ms": 5, "compression.type": "lz4", "acks": "all"})
