@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from udfs.profiles import Profile
+from udfs.risk.tail import tail_mean
 from udfs.stage import Columns, Stage, StageState
 
 TAILS = np.array([0.05, 0.025, 0.01])
@@ -42,20 +43,6 @@ def _replace(order, held, old, new, full):
         at += 1
     order[at] = new
     return held
-
-
-@numba.njit(cache=True)
-def tail_mean(order, held, alpha, whole):
-    """(VaR, CVaR) of the `held` ascending returns for tail `alpha`; `whole` rounds the tail up to whole observations.
-    """
-    count = alpha * held
-    last = np.int64(math.ceil(count - 1e-9))
-    total = 0.0
-    for k in range(last - 1):
-        total += order[k]
-    weight = 1.0 if whole else count - (last - 1)
-    total += weight * order[last - 1]
-    return -order[last - 1], -total / (last if whole else count)
 
 
 @numba.njit(cache=True)

@@ -13,6 +13,7 @@ from tests.kit import quotes, run, same
 from udfs import profiles
 from udfs.formulas import FORMULAS
 from udfs.profiles import Risk
+from udfs.risk.tail import tail_mean
 from udfs.stages import risk
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "data" / "reference"
@@ -61,7 +62,7 @@ def test_cvar_is_the_minimum_of_rockafellar_and_uryasev() -> None:
     returns = np.sort(np.random.default_rng(3).standard_t(3, 487))
     for beta in LEVELS:
         least = min(c + np.maximum(-returns - c, 0).mean() / (1 - beta) for c in -returns)
-        assert risk.tail_mean(returns, len(returns), 1 - beta, False)[1] == pytest.approx(least, rel=1e-9)
+        assert tail_mean(returns, len(returns), 1 - beta, False)[1] == pytest.approx(least, rel=1e-9)
 
 
 def test_cuts_change_no_bit() -> None:
@@ -87,7 +88,7 @@ def test_published_values_of_skfolio(place: int) -> None:
             returns = pd.read_csv(file, index_col=0)[column].pct_change().dropna().to_numpy()
     else:
         returns = np.array(case["data"])
-    var, cvar = risk.tail_mean(np.sort(returns), len(returns), 1 - case["beta"], False)
+    var, cvar = tail_mean(np.sort(returns), len(returns), 1 - case["beta"], False)
     wanted = case.get("recomputed", [case["VaR"], case["CVaR"]])
     assert (var, cvar) == pytest.approx(wanted, rel=1e-9)
     assert (var, cvar) == pytest.approx((case["VaR"], case["CVaR"]), abs=2e-8)
@@ -97,4 +98,4 @@ def test_published_values_of_a_fractional_tail() -> None:
     case = vectors()["cvar_closed_form"]["returns_-0.05..0.04_step_0.01"]
     returns = np.arange(-5, 5) / 100
     for beta in (0.80, 0.85, 0.90):
-        assert risk.tail_mean(returns, 10, 1 - beta, False)[1] == pytest.approx(case[f"{beta:.2f}"], abs=1e-9)
+        assert tail_mean(returns, 10, 1 - beta, False)[1] == pytest.approx(case[f"{beta:.2f}"], abs=1e-9)
