@@ -8,7 +8,7 @@ import hashlib
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NS = 1_000_000_000
 UNLIMITED = math.inf
@@ -42,12 +42,37 @@ class Ensemble(_Part):
 
 
 class Risk(_Part):
-    """Historical value at risk and its tail mean, per symbol."""
+    """Value at risk and CVaR of each symbol over its next tick: a filter of volatility, and a law of the tail."""
 
     window: int = Field(500, ge=20, le=5_000, description="Returns held.")
+    method: Literal["historical", "cornish_fisher", "extreme"] = Field(
+        "historical", description="Law of the tail: the window itself, its first four moments, or a Pareto tail.")
+    filter: Literal["none", "ewma", "garch"] = Field(
+        "none", description="Conditional volatility that returns are divided by, and the tail multiplied with.")
     tail: Literal["ceil", "rockafellar_uryasev"] = Field(
         "rockafellar_uryasev", description="Tail of whole observations, or with a fractional weight on the last.")
     floor: float = Field(1e-9, gt=0, description="Least CVaR that sizing divides by, fraction.")
+    decay: float = Field(0.94, gt=0, lt=1, description="Weight of the past in the EWMA variance, per tick.")
+    garch_alpha: float = Field(0.05, ge=0, lt=1, description="Weight of the last squared return in GARCH(1,1).")
+    garch_beta: float = Field(0.94, ge=0, lt=1, description="Weight of the last variance; their sum is below 1.")
+    long_memory: int = Field(10_000, ge=100, description="Ticks over which long-run variance is averaged.")
+    least_volatility: float = Field(
+        0.25, ge=0, le=1, description="Least conditional volatility, as a share of the long-run one.")
+    every: int = Field(
+        10, ge=1, le=100, description="Ticks between new fits of cornish_fisher and extreme; volatility is never held.")
+    threshold: float = Field(0.10, ge=0.05, le=0.25, description="Share of the window that a Pareto tail is fitted to.")
+    shape_limit: float = Field(
+        0.9, gt=0, lt=1, description="Pareto shape from which the window's own tail is used: at 1 the mean is infinite.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Risk:
+        if not self.garch_alpha + self.garch_beta < 1:
+            raise ValueError(f"garch_alpha + garch_beta must be below 1, found {self.garch_alpha + self.garch_beta:g}; "
+                             "above it variance has no mean")
+        if self.every > self.window:
+            raise ValueError(f"every must be at most window ({self.window}), found {self.every}; "
+                             "else a full window would have no fit")
+        return self
 
 
 class Sizing(_Part):
