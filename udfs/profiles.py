@@ -62,7 +62,7 @@ class Risk(_Part):
         10, ge=1, le=100, description="Ticks between new fits of cornish_fisher and extreme; volatility is never held.")
     threshold: float = Field(0.10, ge=0.05, le=0.25, description="Share of the window that a Pareto tail is fitted to.")
     shape_limit: float = Field(
-        0.9, gt=0, lt=1, description="Pareto shape from which the window's own tail is used: at 1 the mean is infinite.")
+        0.9, gt=0, lt=1, description="Pareto shape from which the window's own tail is used: at 1 it has no mean.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Risk:

@@ -89,8 +89,8 @@ LEAST_RETURNS = 250
 def fit(returns: NDArray[np.float64]) -> Garch:
     """Quasi-maximum-likelihood GARCH(1,1) with zero mean, by `arch`. Off the hot path.
 
-    ValueError for fewer than LEAST_RETURNS, values that are not finite, returns that never move, and where the optimiser
-    does not converge or ends at a variance without a mean (alpha + beta at 1).
+    ValueError for fewer than LEAST_RETURNS, values that are not finite, returns that never move, and where the
+    optimiser does not converge or ends at a variance without a mean (alpha + beta at 1).
     """
     from arch import arch_model  # heavy, and no stage needs it
 
