@@ -34,23 +34,26 @@ OUT = ("var_95", "cvar_95", "var_975", "cvar_975", "var_99", "cvar_99")
 METHODS = ("historical", "cornish_fisher", "extreme")
 HISTORICAL, CORNISH_FISHER, EXTREME = range(3)
 
-NOT_MONOTONE, NO_MEAN, STILL, AT_LEAST = 1, 2, 4, 8
+NOT_MONOTONE, NO_MEAN, STILL, AT_LEAST, AT_FLOOR = 1, 2, 4, 8, 16
 """Guards in `risk_flags`: moments at which Cornish-Fisher is no quantile function; a Pareto tail whose mean is (nearly)
-infinite, or too few distinct losses for one; no price change in the window; volatility held at its least."""
+infinite, or too few distinct losses for one; no price change in the window; volatility held at its least; CVaR at
+97.5 % held at its floor.
+"""
 
 LEAST_BEYOND = 10
 """Fewest exceedances that a Pareto tail is fitted to."""
 
 SETTINGS = np.dtype([("method", np.int64), ("filter", np.int64), ("whole", np.int64), ("floor", np.float64),
-                     ("decay", np.float64), ("alpha", np.float64), ("beta", np.float64), ("memory", np.int64),
-                     ("least", np.float64), ("every", np.int64), ("threshold", np.float64), ("shape", np.float64)])
+                     ("least_cvar", np.float64), ("decay", np.float64), ("alpha", np.float64), ("beta", np.float64),
+                     ("memory", np.int64), ("least", np.float64), ("every", np.int64), ("threshold", np.float64),
+                     ("shape", np.float64)])
 
 
 def settings(risk: Risk) -> np.ndarray[Any, Any]:
     """The numbers of the profile that the kernel reads, as one record."""
     return np.array([(METHODS.index(risk.method), FILTERS.index(risk.filter), risk.tail == "ceil", risk.floor,
-                      risk.decay, risk.garch_alpha, risk.garch_beta, risk.long_memory, risk.least_volatility,
-                      risk.every, risk.threshold, risk.shape_limit)], SETTINGS)
+                      risk.least_cvar, risk.decay, risk.garch_alpha, risk.garch_beta, risk.long_memory,
+                      risk.least_volatility, risk.every, risk.threshold, risk.shape_limit)], SETTINGS)
 
 
 def _symbol(window: int) -> np.dtype:
@@ -157,11 +160,13 @@ def _kernel(symbols, slot, mid, tails, quantiles, settings, out, warm, volatilit
         if s.held > 0:
             _fit(s, c, tails, quantiles)
         scale = 1.0 if c.filter == FLAT else s.deviation
+        floor = max(c.floor, c.least_cvar * math.sqrt(s.long_run))
+        held = s.held > 0 and scale * s.tails[3] < floor
         for k in range(tails.shape[0]):
-            out[2 * k, row], out[2 * k + 1, row] = scale * s.tails[2 * k], max(scale * s.tails[2 * k + 1], c.floor)
+            out[2 * k, row], out[2 * k + 1, row] = scale * s.tails[2 * k], max(scale * s.tails[2 * k + 1], floor)
         warm[row], volatility[row] = s.held == s.ring.shape[0], s.deviation
         still = s.held > 0 and s.order[0] == 0 and s.order[s.held - 1] == 0
-        flags[row] = s.law | (STILL if still else 0) | (AT_LEAST if s.least else 0)
+        flags[row] = s.law | (STILL if still else 0) | (AT_LEAST if s.least else 0) | (AT_FLOOR if held else 0)
 
 
 def step(state: StageState, columns: Columns, settings: np.ndarray[Any, Any]) -> Columns:

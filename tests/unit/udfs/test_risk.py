@@ -101,7 +101,8 @@ def plain(changes: np.ndarray, n: int, s: Risk) -> tuple[list[tuple[float, float
     fitted = max(0, n - (n + 1) % s.every) if s.method != "historical" else n
     tails, guard = law(np.array(scaled[max(0, fitted - s.window):fitted]), s)
     scale = 1.0 if s.filter == "none" else deviation
-    return [(scale * var, max(scale * cvar, s.floor)) for var, cvar in tails], deviation, guard
+    floor = max(s.floor, s.least_cvar * np.sqrt(long_run))
+    return [(scale * var, max(scale * cvar, floor)) for var, cvar in tails], deviation, guard
 
 
 def law(values: np.ndarray, s: Risk) -> tuple[list[tuple[float, float]], int]:
@@ -129,7 +130,8 @@ def law(values: np.ndarray, s: Risk) -> tuple[list[tuple[float, float]], int]:
 
 @pytest.mark.parametrize("method, kind", ALL)
 def test_every_method_and_filter_against_a_plain_program(method: str, kind: str) -> None:
-    settings = Risk(window=120, method=method, filter=kind, every=7, long_memory=150)  # type: ignore[arg-type]
+    settings = Risk(window=120, method=method, filter=kind, every=7, long_memory=150,  # type: ignore[arg-type]
+                    least_cvar=1.5)
     found = run(staged(settings), priced(quotes(700, 2)))
     for symbol in range(2):
         at = np.flatnonzero(found["slot"] == symbol)
@@ -208,6 +210,16 @@ def test_filtered_risk_follows_a_doubling_of_volatility() -> None:
         found = run(staged(Risk(filter=kind)), ticks)["cvar_975"]  # type: ignore[arg-type]
         assert found[-50:].mean() == pytest.approx(wanted, rel=0.3)
     assert run(staged(Risk()), ticks)["cvar_975"][-50:].mean() < 0.85 * wanted
+
+
+def test_a_price_that_stood_still_for_a_window_keeps_the_risk_it_had() -> None:
+    """Without a floor a quiet minute says there is no risk, and the first move is a loss of 1e5 times the CVaR."""
+    rng = np.random.default_rng(5)
+    changes = np.r_[rng.normal(0, 1e-4, 2_000), np.zeros(600)]
+    ticks = {"slot": np.zeros(len(changes) + 1, int), "mid": 100 * np.exp(np.r_[0, np.cumsum(changes)])}
+    bare, floored = run(staged(Risk()), ticks), run(staged(Risk(least_cvar=1.0)), ticks)
+    assert bare["cvar_975"][-1] == 1e-9
+    assert 0.5e-4 < floored["cvar_975"][-1] < 1e-4 and floored["risk_flags"][-1] & risk.AT_FLOOR
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
