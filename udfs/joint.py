@@ -66,12 +66,19 @@ def update(s, a, time, mid):
     s.mid = mid
 
 
-@numba.njit(cache=True, inline="always")
-def _past(s, bar):
-    """Return of a symbol over a closed bar of the window."""
-    if bar < s.bar:
-        return s.ring[bar % s.ring.shape[0]]
-    return s.mid / s.base - 1 if bar == s.bar else 0.0
+@numba.njit(cache=True)
+def _window(s, start, end):
+    """Returns of a symbol over the closed bars from `start` to before `end`."""
+    bars, at = s.ring.shape[0], start % s.ring.shape[0]
+    out = np.zeros(end - start)
+    for k in range(min(end, s.bar) - start):
+        out[k] = s.ring[at]
+        at += 1
+        if at == bars:
+            at = 0
+    if start <= s.bar < end:
+        out[s.bar - start] = s.mid / s.base - 1
+    return out
 
 
 @numba.njit(cache=True, inline="always")
@@ -95,8 +102,9 @@ def scenarios(symbols, a, values):
     profit = np.zeros(a.bar - start if any_value else 0)
     for k in range(values.shape[0]):
         if values[k] != 0:
-            for bar in range(start, a.bar):
-                profit[bar - start] += values[k] * _past(symbols[k], bar)
+            changes = _window(symbols[k], start, a.bar)
+            for bar in range(profit.shape[0]):
+                profit[bar] += values[k] * changes[bar]
     return profit
 
 
@@ -118,21 +126,22 @@ def joint_cvar(symbols, a, values, tail):
 
 
 @numba.njit(cache=True)
-def _moments(one, two, a, start):
-    """Sums over the window of both returns' deviations from their means: products, and squares of each."""
-    count = a.bar - start
-    mean_one = mean_two = 0.0
-    for bar in range(start, a.bar):
-        mean_one += _past(one, bar)
-        mean_two += _past(two, bar)
-    mean_one /= count
-    mean_two /= count
+def _deviations(s, a, start):
+    """Returns of a symbol from `start` on, less their mean."""
+    out, total = _window(s, start, a.bar), 0.0
+    for k in range(out.shape[0]):
+        total += out[k]
+    return out - total / out.shape[0]
+
+
+@numba.njit(cache=True)
+def _products(one, two):
+    """Sums of products and of squares."""
     both = first = second = 0.0
-    for bar in range(start, a.bar):
-        x, y = _past(one, bar) - mean_one, _past(two, bar) - mean_two
-        both += x * y
-        first += x * x
-        second += y * y
+    for k in range(one.shape[0]):
+        both += one[k] * two[k]
+        first += one[k] * one[k]
+        second += two[k] * two[k]
     return both, first, second
 
 
@@ -147,7 +156,7 @@ def correlation(symbols, a, i, j):
     start = _start(symbols[j], a, _start(symbols[i], a, 0))
     if a.bar - start < LEAST_BARS:
         return 0.0
-    both, first, second = _moments(symbols[i], symbols[j], a, start)
+    both, first, second = _products(_deviations(symbols[i], a, start), _deviations(symbols[j], a, start))
     if not (first > 0 and second > 0):
         return 0.0
     return max(-1.0, min(1.0, both / math.sqrt(first) / math.sqrt(second)))
@@ -167,9 +176,12 @@ def covariance(symbols, a, slots):
     bars = a.bar - start
     if bars < LEAST_BARS:
         return out
+    off = np.empty((count, bars))
+    for i in range(count):
+        off[i] = _deviations(symbols[slots[i]], a, start)
     for i in range(count):
         for j in range(i + 1):
-            out[i, j] = out[j, i] = _moments(symbols[slots[i]], symbols[slots[j]], a, start)[0] / (bars - 1)
+            out[i, j] = out[j, i] = _products(off[i], off[j])[0] / (bars - 1)
     return out
 
 

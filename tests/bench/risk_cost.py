@@ -2,7 +2,8 @@
 
     python -m tests.bench.risk_cost
 
-Prints a line a figure; exits 1 where a tick of history with or without the EWMA filter takes 1 us or more at window 500.
+Prints a line a figure; exits 1 where a tick of history, with the EWMA filter or without, takes 1 us or more at
+window 500.
 """
 from __future__ import annotations
 
