@@ -21,7 +21,8 @@ from connectors.market.recordings import open_recording
 from tests.kit import run
 from udfs import profiles
 from udfs.profiles import Risk
-from udfs.risk.backtest import Backtest, backtest, fissler_ziegel
+from udfs.risk.backtest import Backtest, aligned, backtest, fissler_ziegel
+from udfs.risk.volatility import fit
 from udfs.stages import risk
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -46,8 +47,7 @@ def forecasts(mid: Array, settings: Risk) -> tuple[Array, Array, Array]:
     """Returns and the VaR and CVaR that were known before each, where the window was full."""
     found = run(risk.stage(profiles.DEFAULT.model_copy(update={"risk": settings})),
                 {"slot": np.zeros(len(mid), int), "mid": mid})
-    warm = found["warm"][:-1] > 0
-    return (np.diff(np.log(mid))[warm], found[f"var_{LEVEL}"][:-1][warm], found[f"cvar_{LEVEL}"][:-1][warm])
+    return aligned(mid, found[f"var_{LEVEL}"], found[f"cvar_{LEVEL}"], found["warm"])
 
 
 def better(losses: Array) -> float:
@@ -82,9 +82,26 @@ def report(name: str, mid: Array) -> None:
                        better(difference)))
 
 
+def fitted(name: str, mid: Array) -> None:
+    """Print the GARCH that arch fits to the first half, and what it is worth on the second."""
+    half = len(mid) // 2
+    try:
+        model = fit(np.diff(np.log(mid[:half])))
+    except ValueError as error:
+        print(f"{name}, GARCH fitted to the first half: {error}")
+        return
+    given = profiles.DEFAULT.risk
+    own = given.model_copy(update={"garch_alpha": model.alpha, "garch_beta": model.beta})
+    difference = np.subtract(*(fissler_ziegel(*forecasts(mid[half:], s), TAIL) for s in (own, given)))
+    print(f"{name}, GARCH fitted to the first half: alpha {model.alpha:.3f}, beta {model.beta:.3f}; on the second FZ0 "
+          f"{difference.mean():+.4f} against the default's {given.garch_alpha:g} and {given.garch_beta:g} "
+          f"(DM {better(difference):+.1f})")
+
+
 if __name__ == "__main__":
     for name, file in RECORDINGS.items():
         if (DATA / file).exists():
             report(name, mids(DATA / file))
+            fitted(name, mids(DATA / file))
         else:
             print(f"{name}: {file} is not beside the project")

@@ -1,6 +1,7 @@
 """Backtests of value at risk and CVaR forecasts: coverage, independence, size of the tail, a loss to rank by.
 
-    report = backtest(returns, var, cvar, tail=0.025)
+    rows = aligned(mid, var_975, cvar_975, warm)     # columns of risk.v1, one symbol's
+    report = backtest(*rows, tail=0.025)
     print("\\n".join(report.lines()))
 
 Each forecast was made before its return; losses are positive in `var` and `cvar`, negative in `returns`. Forecasts of
@@ -26,6 +27,20 @@ class Statistic:
 
     value: float
     p_value: float
+
+
+def aligned(mid: Array, var: Array, cvar: Array, warm: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+    """Returns of one symbol and the VaR and CVaR that were known before each: forecasts of a tick meet the next one.
+
+    Rows whose forecast was not warm are left out.
+
+    >>> mid, forecast = np.array([100.0, 99.0, 98.0]), np.array([0.1, 0.2, 0.3])
+    >>> changes, var, _ = aligned(mid, forecast, forecast, np.array([True, True, True]))
+    >>> changes.round(4).tolist(), var.tolist()
+    ([-0.0101, -0.0102], [0.1, 0.2])
+    """
+    held = np.asarray(warm[:-1], bool)
+    return np.diff(np.log(mid))[held], var[:-1][held], cvar[:-1][held]
 
 
 def _log_likelihood(hits: int, misses: int, probability: float) -> float:
