@@ -14,8 +14,8 @@ import numba
 import numpy as np
 
 from udfs.profiles import Fills, Profile
+from udfs.risk.tail import tail_mean
 from udfs.stage import Columns, Stage, StageState
-from udfs.stages.risk import tail_mean
 
 BARS, WARM_BARS = 500, 100
 """Bars of equity change held for the account's CVaR, and how many make it speak."""
