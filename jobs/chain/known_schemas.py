@@ -2,8 +2,8 @@
 
 A version may be registered while a job runs, or between two runs of it. Ticks that came before it was known were
 refused, and must be refused by every replay, which knows it from its beginning. So the first refusal for an id is
-written as a ruling before it is acted on, and so is the place from which on the id is known: the end of the log at that
-moment, since nothing beyond it can have been refused.
+written as a ruling before it is acted on, and so is the place from which on the id is known: the first tick that was read
+with it, or the end that the log had when this attempt began, since earlier attempts may have refused up to there.
 """
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class KnownSchemas:
 
     def __init__(self, channel: Channel, partition: int, end: Callable[[], int | None]) -> None:
         self._channel, self._partition, self._end = channel, partition, end
+        self._began = end()
         self._refused: dict[int, list[tuple[int, int | None]]] = {}
         """Spans of offsets in which an id is unknown; the last one may be open."""
         for ruling in channel.rulings():
@@ -43,8 +44,10 @@ class KnownSchemas:
         if not self._refused and not unknown.any():
             return
         ids = schema_ids(messages)
-        self._rule(KNOWN, [(number, end) for number in sorted({*ids[verdict == OK].tolist()} & self._open())
-                           if (end := self._end()) is not None])
+        self._began = self._end() if self._began is None else self._began
+        if self._began is not None:
+            self._rule(KNOWN, [(number, max(self._began, int(offsets[(verdict == OK) & (ids == number)][0])))
+                               for number in sorted({*ids[verdict == OK].tolist()} & self._open())])
         for number in {*ids.tolist()} & self._refused.keys():
             for first, last in self._refused[number]:
                 within = (offsets >= first) if last is None else (offsets >= first) & (offsets < last)

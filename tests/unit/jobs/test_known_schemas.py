@@ -30,11 +30,21 @@ def judged(known: KnownSchemas, first: int, ids: list[int], readable: set[int]) 
     return [v == UNKNOWN_SCHEMA for v in verdict.tolist()]
 
 
-def test_a_version_is_read_from_the_end_of_the_log_at_which_it_became_known() -> None:
+def test_a_version_is_read_from_its_first_tick_on_that_was_read() -> None:
     edges = Broker()
+    edges.told = 0
+    known = KnownSchemas(edges, 0, lambda: edges.end(0))
+    assert judged(known, 0, [OLD, NEW], {OLD}) == [False, True]
+    assert judged(known, 2, [OLD, NEW, NEW], {OLD, NEW}) == [False, False, False]
+    assert [(r.kind, r.first) for r in edges.ruled] == [(UNKNOWN, 1), (KNOWN, 3)]
+
+
+def test_what_an_earlier_attempt_may_have_refused_stays_refused() -> None:
+    """The log reached to 5 when this attempt began."""
+    edges = Broker()
+    edges.told = 5
     known = KnownSchemas(edges, 0, lambda: edges.end(0))
     assert judged(known, 0, [OLD, NEW, NEW], {OLD}) == [False, True, True]
-    edges.told = 5
     assert judged(known, 3, [NEW, OLD, NEW, NEW], {OLD, NEW}) == [True, False, False, False]
     assert [(r.kind, r.schema_id, r.first) for r in edges.ruled] == [(UNKNOWN, NEW, 1), (KNOWN, NEW, 5)]
     again = KnownSchemas(Broker(*edges.ruled), 0, lambda: None)
