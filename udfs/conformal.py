@@ -59,7 +59,8 @@ def track(regimes: int, horizon: int) -> np.dtype[Any]:
         ("foreseen", np.float64, horizon), ("sigmas", np.float64, horizon),
         ("errors", np.float64, regimes + 1), ("expected", np.float64, regimes + 1), ("seen", np.float64, regimes + 1),
         ("outcomes", np.int64), ("medians", np.float64, horizon), ("left", np.float64, horizon),
-        ("right", np.float64, horizon), ("scored", np.int64, regimes + 1), ("threshold", np.float64, regimes + 1),
+        ("right", np.float64, horizon), ("factors", np.float64, (2, horizon)), ("scored", np.int64, regimes + 1),
+        ("threshold", np.float64, regimes + 1),
     ])
 
 
@@ -128,13 +129,14 @@ def intervals(tracks, slot, regime, realised, origin, median, left, right, step,
             width = s.right[at] if error > 0 else s.left[at]
             if s.scored[then] == 0:
                 s.threshold[then] = s.threshold[last]
-            for cell in (last, then):
+            for cell, told in ((last, 0), (then, 1)):
                 s.scored[cell] += 1
-                missed = abs(error) > width * math.exp(s.threshold[cell])
+                missed = abs(error) > width * s.factors[told, at]
                 move = max(step, FIRST_STEP / s.scored[cell] ** DECAY)
                 s.threshold[cell] += move * ((1.0 if missed else 0.0) - MISS)
         now = regime[row]
         factor = math.exp(s.threshold[now if s.scored[now] > 0 else last])
+        s.factors[0, at], s.factors[1, at] = math.exp(s.threshold[last]), factor
         low[row], high[row] = median[row] - factor * left[row], median[row] + factor * right[row]
         s.medians[at], s.left[at], s.right[at] = median[row], left[row], right[row]
         s.outcomes += 1

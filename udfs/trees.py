@@ -1,8 +1,8 @@
 """LightGBM's trees without LightGBM: read from its text format into arrays, walked by one compiled loop.
 
 A row's prediction is the sum of its leaves in the order of the trees, in double precision, exactly as LightGBM adds
-them, so it has LightGBM's bits and does not depend on how many rows a call has. LightGBM itself costs 50 us or more a
-call and booster, and a micro-batch may be one row; see tests/bench/model_inference.py.
+them, so it has LightGBM's bits and does not depend on how many rows a call has. LightGBM's own predict costs
+more a call than a micro-batch of a few rows may take: tests/bench/model_inference.py measures both.
 """
 from __future__ import annotations
 
