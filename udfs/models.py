@@ -138,7 +138,10 @@ def digest_of(number: int) -> str:
 
 def texts(numbers: NDArray[np.int64]) -> Text:
     """Digests of rows of numbers."""
-    held, rows = np.unique(numbers, return_inverse=True)
+    if len(numbers) and (numbers == numbers[0]).all():  # as nearly always: no sorting then
+        held, rows = numbers[:1], np.zeros(len(numbers), np.int64)
+    else:
+        held, rows = np.unique(numbers, return_inverse=True)
     return Text.table([digest_of(n).encode() for n in held.tolist()]).take(rows)
 
 

@@ -69,7 +69,7 @@ def doubled(seed: int) -> Ticks:
                    start_ns=int(first.ts_event[-1]), first_seq=BEFORE + 1)
     second = next(generate(wild))
     shift = np.rint(100 * (first.bid[-1] - second.bid[0])) / 100
-    moved = replace(second, bid=np.rint(100 * (second.bid + shift)) / 100, ask=np.rint(100 * (second.ask + shift)) / 100)
+    moved = replace(second, **{n: np.rint(100 * (getattr(second, n) + shift)) / 100 for n in ("bid", "ask")})
     names = [name for name in vars(first) if name != "instruments"]
     return replace(first, **{n: np.concatenate([getattr(first, n), getattr(moved, n)]) for n in names})
 
@@ -82,7 +82,8 @@ def doubling(repetitions: int, judge: Judge) -> None:
         rows.append((s.outcome >= s.fallback["q05"]) & (s.outcome <= s.fallback["q95"]))
     inside = np.array(rows)[:, :BEFORE + AFTER]
     for a, b in pairwise(range(0, 501, 100)):
-        print(f"volatility doubles: coverage in events {a + 1} to {b} after it {inside[:, BEFORE + a:BEFORE + b].mean():.4f}")
+        found = inside[:, BEFORE + a:BEFORE + b].mean()
+        print(f"volatility doubles: coverage in events {a + 1} to {b} after it {found:.4f}")
     judge(f"volatility doubles, {repetitions} times: coverage in the 500 events after it",
           float(inside[:, BEFORE:BEFORE + 500].mean()), LOW, HIGH)
     judge("volatility doubles: coverage in events 401 to 500 after it",

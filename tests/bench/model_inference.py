@@ -43,7 +43,7 @@ def main() -> int:
         differing += int((theirs != forests.predict(some)).sum())
         library = seconds(lambda some=some: [b.predict(some, num_threads=1) for b in boosters], 20)
         arrays = seconds(lambda some=some: forests.predict(some), 50)
-        print(f"{rows:>5} rows a call: LightGBM {1e6 * library / rows:9.2f} us a row, arrays {1e6 * arrays / rows:7.2f}")
+        print(f"{rows:>5} rows a call: LightGBM {1e6 * library / rows:6.2f} us a row, arrays {1e6 * arrays / rows:.2f}")
     print(f"differing bits in {sum(LENGTHS):,} rows: {differing}")
     return int(differing > 0)
 

@@ -33,11 +33,12 @@ REGIMES = 3
 OUT = ("score", "mu", "sigma", "p_up", "q05", "q50", "q95")
 
 
-def _symbol(count: int, horizon: int) -> np.dtype:
+def _symbol(count: int, horizon: int, adaptive: bool) -> np.dtype:
+    track = [("track", conformal.track(REGIMES, horizon))] if adaptive else []
     return np.dtype([
         ("ticks", np.int64), ("mids", np.float64, horizon), ("mus", np.float64, (count, horizon)),
         ("regimes", np.int64, horizon), ("error", np.float64, (REGIMES, count)), ("seen", np.float64, REGIMES),
-        ("track", conformal.track(REGIMES, horizon)),
+        *track,
     ])
 
 
@@ -115,6 +116,8 @@ def step(state: StageState, columns: Columns, profile: Profile, fixed: np.ndarra
     model = np.asarray(columns["model"]) if "model" in columns else np.full(rows, models.number(models.first))
     if profile.ensemble.intervals == "adaptive":
         _adapt(state.symbols["track"], columns, profile, models, model, disagreement, out)
+    elif model.any():
+        raise ValueError(f"ensemble: profile {profile.name} must have adaptive intervals to run a model")
     else:
         out["sigma"] = np.sqrt(variance)
         out["q50"] = out["mu"]
@@ -143,11 +146,10 @@ def _adapt(tracks: np.ndarray, columns: Columns, profile: Profile, models: Model
                     out["sigma"], realised, origin)
     out["q50"] = out["mu"].copy()
     left, right = Z95 * out["sigma"], Z95 * out["sigma"]
-    for number in np.unique(model[model != FALLBACK]).tolist():
+    for number in np.unique(model[model != FALLBACK]).tolist() if model.any() else ():
         at = np.flatnonzero(model == number)
-        made = models.get(number).predict(matrix({name: columns[name][at] for name in NEEDED}, out["sigma"][at],
-                                                 horizon))
         unit = out["sigma"][at]
+        made = models.get(number).predict(matrix({name: columns[name][at] for name in NEEDED}, unit, horizon))
         quantiles = made.quantiles * unit[:, None]
         out["mu"][at], out["q50"][at], out["p_up"][at] = made.mean * unit, quantiles[:, 2], made.p_up
         left[at], right[at] = quantiles[:, 2] - quantiles[:, 0], quantiles[:, -1] - quantiles[:, 2]
@@ -169,4 +171,4 @@ def stage(profile: Profile, models: Models | None = None) -> Stage:
         raise ValueError(f"ensemble: {count} alphas but {len(profile.ensemble.weights)} weights; give one for each")
     fixed = np.array(profile.ensemble.weights if logistic else (), np.float64)
     run = partial(step, profile=profile, fixed=fixed, models=models or Models(profile))
-    return Stage("ensemble", run, _symbol(count, profile.alphas.horizon))
+    return Stage("ensemble", run, _symbol(count, profile.alphas.horizon, profile.ensemble.intervals == "adaptive"))

@@ -203,6 +203,12 @@ def test_alphas_that_all_agree_and_prices_that_stand_still_give_numbers(made: Ex
     assert not found["sigma"].any() and not found["mu"].any()
 
 
+def test_a_model_in_force_under_normal_intervals_is_refused(signals: dict[str, Any]) -> None:
+    normal = DEFAULT.model_copy(update={"ensemble": DEFAULT.ensemble.model_copy(update={"intervals": "normal"})})
+    with pytest.raises(ValueError, match="adaptive intervals to run a model"):
+        run(ensemble.stage(normal), signals | {"model": np.ones(len(signals["slot"]), np.int64)})
+
+
 def test_model_json_tells_where_it_comes_from(made: Example) -> None:
     about = json.loads((made.folder / made.digest / "model.json").read_text())
     assert about["profile_digest"] == DEFAULT.digest
