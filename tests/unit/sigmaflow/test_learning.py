@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -19,6 +19,7 @@ from udfs.stages import alphas, features
 DEFAULT = profiles.DEFAULT
 
 
+@settings(deadline=None)
 @given(st.integers(10, 300), st.integers(1, 6), st.integers(0, 20), st.integers(0, 2**32))
 def test_no_outcome_of_a_training_row_reaches_its_test(rows: int, folds: int, embargo: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -138,6 +138,7 @@ def test_a_profile_that_cannot_run_one_is_refused(made: Example) -> None:
 # ------------------------------------------------------------------------------------------------------------ numbers
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["", "0123456789abcdef", "ffffffffffffffff", "8000000000000000"]), max_size=9))
 def test_numbers_and_digests_are_the_same_thing(digests: list[str]) -> None:
     found = models.numbers(Text.table([d.encode() for d in digests]))
