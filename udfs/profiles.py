@@ -39,6 +39,9 @@ class Ensemble(_Part):
     blend: Literal["error", "logistic"] = Field("error", description="By realised error per regime, or fixed weights.")
     weights: tuple[float, ...] = Field((), description="Weights of the scores in the logistic blend.")
     warm_up: int = Field(500, ge=0, description="Returns of the symbol before the score may leave 0.")
+    intervals: Literal["normal", "adaptive"] = Field(
+        "normal", description="Quantiles of the normal law, or corrected until 90 % of outcomes lie inside.")
+    interval_step: float = Field(0.02, gt=0, lt=1, description="Step of an adaptive interval at an outcome, logarithm.")
 
 
 class Risk(_Part):
@@ -144,6 +147,7 @@ DEFAULT = Profile(
                          "mean_reversion_50", "volatility_regime", "lead_lag", "spread_dynamics", "seasonality",
                          "learned_linear")),
     risk=Risk(filter="garch", least_cvar=1.0),
+    ensemble=Ensemble(intervals="adaptive"),
     sizing=Sizing(entry=0.10, cost_ratio=0.15, fixed_notional=100_000.0,
                   cvar_budget=250.0, kelly_fraction=0.25, gross_cap=500_000.0),
     fills=Fills(fee_bps=0.02, latency_ns=5_000_000, lot=1e-4, max_position=150_000.0, max_gross=600_000.0,

@@ -2,8 +2,8 @@
 
 A version may be registered while a job runs, or between two runs of it. Ticks that came before it was known were
 refused, and must be refused by every replay, which knows it from its beginning. So the first refusal for an id is
-written as a ruling before it is acted on, and so is the place from which on the id is known: the first tick that was read
-with it, or the end that the log had when this attempt began, since earlier attempts may have refused up to there.
+written as a ruling before it is acted on, and so is the place from which on the id is known: the first tick that was
+read with it, or the end that the log had when this attempt began, since earlier attempts may have refused up to there.
 """
 from __future__ import annotations
 

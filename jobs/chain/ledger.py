@@ -12,8 +12,9 @@ import numpy as np
 from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
-from jobs.chain.shard import text_of
+from jobs.chain.shard import MODEL, text_of
 from schemas.codec import HEADER, NULL_LONG, Encoder, Text
+from udfs import models
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Store
 from udfs.stages import fills, sizing
@@ -91,7 +92,8 @@ class Ledger:
         plain = ("bid", "ask", "bid_size", "ask_size", "flags", "mid", "score", "mu", "sigma", "cvar_975",
                  "target_notional")
         return self._cause(columns, rows) | {name: columns[name] for name in plain} | self._sized(columns, rows) | {
-            "intent_seq": columns["intent"], "command": columns["command"]} | self._gates(
+            "intent_seq": columns["intent"], "command": columns["command"],
+            MODEL: models.texts(columns["model"])} | self._gates(
             columns, rows, len(sizing.GATES))
 
     def _sized(self, columns: Columns, rows: np.ndarray) -> Columns:
@@ -147,7 +149,7 @@ class Ledger:
             "order_quantity": np.where(sent, made["quantity"], 0.0),
             "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
             "config_digest": self._constant(self._profile.digest, len(rows)),
-            "code_digest": self._constant(code_digest(), len(rows)), "model_digest": self._constant("", len(rows))}
+            "code_digest": self._constant(code_digest(), len(rows)), MODEL: models.texts(columns["model"])}
 
 
 _FAILED = Text.table([name.encode() for name in (*GATES, "")])

@@ -15,13 +15,15 @@ from jobs.chain.known_schemas import KnownSchemas
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
 from jobs.chain.total_order import Edges
 from schemas.codec import HEADER, Decoder, Encoder, Text
-from udfs import order
+from udfs import models, order
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Stage, Store
 from udfs.stages import admission
 from udfs.symbols import START, Slots, digests, hashes
 
 TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
+MODEL = "model_digest"
+"""Field of messages that tells the model; rows carry its number, column `model`."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class ShardWorker:
         columns, verdict = decoded.columns, decoded.verdict
         if self._known:
             self._known.judge(batch.messages, np.asarray(batch.offsets, np.int64), verdict)
+        if MODEL in columns:
+            columns["model"] = models.numbers(columns[MODEL])
         if self._plan.source == TICKS:
             columns = self._admit(columns | self._origin(batch), verdict)
         else:
@@ -111,6 +115,8 @@ class ShardWorker:
         if not self._encoders:
             return []
         keys = [self._state.names[slot] for slot in columns["slot"].tolist()]
+        if "model" in columns:
+            columns = columns | {MODEL: models.texts(columns["model"])}
         return [emit(topic, keys, encoder.encode(columns, len(keys))) for topic, encoder in self._encoders.items()]
 
     def _rows(self, columns: Columns, batch: MicroBatch) -> Emission:

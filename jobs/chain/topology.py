@@ -214,7 +214,7 @@ def start(job: str, options: Options) -> Topology:
 def keyed_job(job: str, options: Options) -> Topology:
     """features, alphas, ensemble or risk: one stage keyed by venue and symbol, from its topic to its topic."""
     t = start(job, options)
-    plan = plans.shard(job, options.profile, t.contracts, options.shards)
+    plan = plans.shard(job, options.profile, t.contracts, options.shards, models=options.models)
     t.shards(t.source(plan.source), plan)
     t.write([*plan.topics, *([DEAD] if plan.dead_letters else [])])
     return t
@@ -223,7 +223,7 @@ def keyed_job(job: str, options: Options) -> Topology:
 def account_job(job: str, options: Options) -> Topology:
     """pipeline and sizing: shards, then the account, with no Kafka between the two."""
     t = start(job, options)
-    shard = plans.shard(job, options.profile, t.contracts, options.shards, options.taps)
+    shard = plans.shard(job, options.profile, t.contracts, options.shards, options.taps, options.models)
     account = plans.account(job, options.profile, t.contracts, options.shards, options.taps)
     inputs = [t.next(t.shards(t.source(shard.source), shard))]
     if account.refused:

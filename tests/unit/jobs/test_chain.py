@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 
 import schemas
-from jobs.chain import plans
+from jobs.chain import options, plans
 from jobs.chain.inprocess import Chain, Log, contracts
 from jobs.chain.ledger import GATES
 from jobs.chain.microbatch import _murmur, spread_keys
 from jobs.chain.plans import TAPS
 from jobs.chain.shard import TICKS
 from schemas.codec import NULL_LONG, Decoder, Encoder, Text
+from sigmaflow.errors import UserError
 from tests import reference_strategy
+from tests.models import example
 from udfs import profiles
+from udfs.models import Models
 
 SHARDS = 3
 RESULTS = ("intents.v1", "fills.v1", "equity.v1", "decisions.v1")
@@ -165,3 +168,32 @@ def test_keys_of_shards_are_distinct_and_fill_equal_ranges(shards: int) -> None:
     keys = spread_keys(shards)
     assert len(set(keys)) == shards
     assert [_murmur(31 + key) % 128 * shards // 128 for key in keys] == list(range(shards))
+
+
+@pytest.mark.parametrize(("largest", "seed"), [(60, 1), (3_000, 2)])
+def test_a_model_is_named_in_every_message_it_made(largest: int, seed: int) -> None:
+    """Six jobs pass it on as text, one job as a number; cuts and restarts change nothing."""
+    made = example()
+    ticks = [made.log[0][:3_000], []]
+    known = Models(profiles.DEFAULT, made.folder, made.digest)
+    whole = Chain(profiles.DEFAULT, 2, taps=TAPS, models=known).run(["pipeline"], ticks)
+    six = Chain(profiles.DEFAULT, 2, largest, seed, restart=0.02, models=known).run(plans.JOBS, ticks)
+    for topic in (*TAPS, *RESULTS):
+        assert six.get(topic) == whole.get(topic), topic
+    for topic in ("opportunities.v1", "risk.v1", "proposals.v1", "decisions.v1"):
+        digests = read(whole, topic)["model_digest"]
+        assert {digests.at(row) for row in range(len(digests.start))} == {made.digest.encode()}, topic
+    plain = Chain(profiles.DEFAULT, 2, taps=TAPS).run(["pipeline"], ticks)
+    assert read(plain, "decisions.v1")["model_digest"].at(0) == b""
+    assert plain["opportunities.v1"] != whole["opportunities.v1"]
+
+
+def test_the_option_names_a_model_that_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = example()
+    monkeypatch.setenv("SIGMAFLOW_MODEL_DIR", str(made.folder))
+    assert options.parse("pipeline", ["--model", made.digest]).models.first == made.digest
+    assert not options.parse("pipeline", []).models.first
+    for arguments, says in ((["--model", "0" * 15 + "1"], "is not there"), (["--model", "latest"], "hexadecimal"),
+                            (["--profile", "reference", "--model", made.digest], "alphas of profile reference")):
+        with pytest.raises(UserError, match=says):
+            options.parse("pipeline", arguments)

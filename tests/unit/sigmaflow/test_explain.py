@@ -136,7 +136,7 @@ def test_every_kind_of_id_gives_the_same_path(run: ListHistory) -> None:
 
 
 def test_an_order_without_a_fill_was_replaced_by_the_next_or_is_open() -> None:
-    run = history(6_000)
+    run = history(6_000, eager(20_000_000))
     account, filled = Account(run), {f["order_id"] for f in rows(run, FILLS)}
     sent = [d for d in rows(run, DECISIONS) if d["order_id"] is not None]
     outcomes: dict[str, int] = defaultdict(int)
