@@ -196,6 +196,19 @@ def model_list() -> None:
     module.run_list()
 
 
+@model.command("use")
+def model_use(
+    digest: Annotated[str, typer.Argument(help="Digest, as `model list` prints it; none for the untrained blend.")],
+    namespace: Annotated[str, typer.Option(help="A run's namespace; the market when left out.")] = "",
+    account: Annotated[str, typer.Option(help="The account it is for.")] = "paper",
+    profile: Annotated[str, typer.Option(help="Strategy profile of the chain.")] = "default",
+) -> None:
+    """Change the model of a running chain; it holds from a tick on that every replay knows."""
+    from sigmaflow import commands
+
+    commands.use_model(digest, namespace, account, profile)
+
+
 @model.command("show")
 def model_show(digest: Annotated[str, typer.Argument(help="Digest, as `model list` prints it.")]) -> None:
     """Check a model's files and print all that is known of it."""

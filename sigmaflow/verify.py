@@ -81,9 +81,11 @@ def profile_of(recorded: Recording) -> Profile:
 
 
 def models_of(recorded: Recording, profile: Profile, settings: Settings) -> Models:
-    """The models that a run was made with. Raises UserError where one is not in the model directory."""
-    decision = recorded.decision() or {}
-    return Models(profile, settings.model_dir, str(decision.get("model_digest", "")))
+    """The models that rulings of a run name. Raises UserError where one is not in the model directory."""
+    models = Models(profile, settings.model_dir)
+    for ruling in recorded.rulings:
+        models.number(ruling.model)
+    return models
 
 
 def recompute(recorded: Recording, profile: Profile, jobs: str = "one", seed: int = 1,

@@ -120,7 +120,7 @@ class Chain:
         """Run a job's shards; the rows that they give the account."""
         plan = plans.shard(job, self._profile, self._contracts, self._count, self._taps, self._models)
         stores = [Memory() for _ in range(self._count)]
-        edges = self.edges if plan.source == TICKS else None
+        edges = self.edges if plan.learns else None
         workers = [ShardWorker(plan, shard, store, edges) for shard, store in enumerate(stores)]
         rows: list[MicroBatch] = []
         for batch in self._interleaved(plan.source):

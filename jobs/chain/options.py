@@ -50,7 +50,8 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     p = argparse.ArgumentParser(job, description=f"Sigmaflow job {job}: flink run -py jobs/{job}.py [options]")
     p.add_argument("--profile", default="default", help=f"strategy profile: {', '.join(profiles.names())}")
     p.add_argument("--model", default="", metavar="DIGEST",
-                   help="trained model of the ensemble, as `sigmaflow model list` names it (default: none)")
+                   help="trained model of the ensemble to begin with, as `sigmaflow model list` names it (default: "
+                        "none); later `sigmaflow model use` changes it")
     p.add_argument("--bootstrap", help="Kafka address, host:port (default: the stack's settings)")
     p.add_argument("--registry", help="registry address, Confluent-compatible API version 7")
     p.add_argument("--namespace", default="", help="prefix of all topics, to keep a run apart")

@@ -34,7 +34,8 @@ def topics(job: str) -> list[str]:
         return [*READS[job], *LEARNT, PROPOSALS, INTENTS]
     if job == "fills":
         return [*READS[job], FILLS, EQUITY, DECISIONS]
-    return [*READS[job], KEYED_TOPICS[job], *([DEAD, *LEARNT] if job == "features" else [])]
+    return [*READS[job], KEYED_TOPICS[job], *([DEAD] if job == "features" else []),
+            *(LEARNT if job in ("features", "ensemble") else [])]
 
 
 def shard(job: str, profile: Profile, contracts: Contracts, shards: int, taps: tuple[str, ...] = (),
@@ -44,11 +45,13 @@ def shard(job: str, profile: Profile, contracts: Contracts, shards: int, taps: t
     if job == "pipeline":
         stages = tuple(_keyed(name, profile, models) for name in KEYED_STAGES)
         written = tuple(topic for topic in taps if topic != PROPOSALS)
-        return ShardPlan(profile, contracts, source, stages, shards, written, dead_letters=True, forward=True)
+        return ShardPlan(profile, contracts, source, stages, shards, written, dead_letters=True, forward=True,
+                         models=models or Models(profile))
     if job == "sizing":
         return ShardPlan(profile, contracts, source, (), shards, forward=True)
     return ShardPlan(profile, contracts, source, (_keyed(job, profile, models),), shards, (KEYED_TOPICS[job],),
-                     dead_letters=job == "features")
+                     dead_letters=job == "features",
+                     models=(models or Models(profile)) if job == "ensemble" else None)
 
 
 def _keyed(name: str, profile: Profile, models: Models | None) -> Stage:

@@ -91,7 +91,7 @@ class Topology:
         """Run a shard plan over micro-batches; a view of its emissions."""
         keys = " ".join(f"WHEN {n} THEN {key}" for n, key in enumerate(spread_keys(self.options.shards)))
         keyed = self._keyed(self.tables.from_path(f"`{view}`"), f"CASE shard {keys} ELSE -1 END")
-        make = partial(_shard_worker, plan, self._edges(plan.profile) if plan.source == TICKS else None)
+        make = partial(_shard_worker, plan, self._edges(plan.profile) if plan.learns else None)
         names = [stage.name for stage in plan.stages]
         return self._operate(keyed, MicroBatchOperator(make), f"admit, {', '.join(names)}" if names else "admit")
 
