@@ -92,7 +92,7 @@ def _decide(rng: Any, ledger: Ledger, head: Row, mid: float, fills: list[Row], d
         "config_digest": "1f0c9a7e5b2d4486", "code_digest": "0" * 16, "model_digest": "", "mid": mid, "score": 0.2,
         "mu": 1e-4, "sigma": 1e-3, "cvar_975": 2e-4, "target_notional": target * mid, "target": target,
         "order_quantity": 0.0 if gate else quantity, "order_limit": None, "ended_order_id": None, "ended_as": "NONE",
-        "state": "ACTIVE", "state_cause": "NONE",
+        "command": "NONE", "state": "ACTIVE", "state_cause": "NONE",
         "equity": ledger.equity(), "failed_gate": gate,
         "binding_constraint": "kelly", "top_alpha": ALPHAS[0], "effects": number, "chain": f"{number:032x}",
         "spread": 0.0, "position": 0.0, "symbol_pnl": 0.0,

@@ -144,7 +144,7 @@ class Ledger:
             "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
             "config_digest": self._constant(self._profile.digest, len(rows)),
             "code_digest": self._constant(code_digest(), len(rows)), "model_digest": self._constant("", len(rows))} | {
-            name: made[name] for name in ("target", "equity", "position", "symbol_pnl", "state")}
+            name: made[name] for name in ("target", "equity", "position", "symbol_pnl", "command", "state")}
 
     def _orders(self, columns: Columns) -> Columns:
         """The order that each tick sent, and the one that it ended."""

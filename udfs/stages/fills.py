@@ -64,7 +64,7 @@ FILL = np.dtype([("row", np.int64), ("quantity", np.int64), ("price", np.int64),
 
 DECISION = np.dtype([("order", np.int64), ("target", np.int64), ("quantity", np.int64), ("limit_price", np.int64),
                      ("equity", np.int64), ("position", np.int64), ("symbol_pnl", np.int64), ("state", np.int64),
-                     ("cause", np.int64), ("ended", np.int64), ("ended_intent", np.int64), ("ended_as", np.int64),
+                     ("cause", np.int64), ("command", np.int64), ("ended", np.int64), ("ended_intent", np.int64), ("ended_as", np.int64),
                      ("failed", np.int64), ("value", np.float64, len(GATES)), ("limit", np.float64, len(GATES)),
                      ("passed", np.int64, len(GATES))])
 """One for each tick. Where there was no intent: no order, no target (NULL_LONG), gates that judged nothing (zeros)."""
@@ -202,7 +202,7 @@ def _kernel(symbols, shared, slot, ts, bid, ask, bid_size, ask_size, mid, trade_
         a.started, a.cash, a.peak, a.day_equity = 1, limit.cash, limit.cash, limit.cash
     for row in range(slot.shape[0]):
         s, out = symbols[slot[row]], decisions[row]
-        before, out.failed, out.target = filled, -1, NULL_LONG
+        before, out.failed, out.target, out.command = filled, -1, NULL_LONG, orders[row]
         _bar(a, limit, ts[row], a.cash + a.value)
         day(a, ts[row], a.cash + a.value)
         if orders[row]:
