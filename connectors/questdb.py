@@ -25,7 +25,8 @@ import schemas
 from schemas import units
 
 TIMEOUT_S = 10.0
-#: Avro type to column type; a field in whole units (schemas/units.py) is a DOUBLE. Enums and strings are few values repeated: account, venue, symbol, side, alpha.
+#: Avro type to column type; a field in whole units (schemas/units.py) is a DOUBLE. Enums and strings are few values
+#: repeated: account, venue, symbol, side, alpha.
 TYPES = {"string": "SYMBOL", "enum": "SYMBOL", "long": "LONG", "int": "LONG", "double": "DOUBLE"}
 ORDER_TIME = "ts_order"
 

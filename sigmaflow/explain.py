@@ -50,7 +50,8 @@ class Position:
     def told(self) -> Record:
         """The same in plain numbers, with the average cost of a unit."""
         amounts = {name: plain(value) for name, value in asdict(self).items() if name not in ("instrument", "cost")}
-        return {"instrument": self.instrument, "average": self.cost / self.quantity if self.quantity else 0.0, **amounts}
+        average = self.cost / self.quantity if self.quantity else 0.0
+        return {"instrument": self.instrument, "average": average, **amounts}
 
 
 class Account:
@@ -161,7 +162,8 @@ class Account:
         events = [(int(d["account_seq"][n]), int(d["ts_order"][n]), "sent", rest)]
         for k in fills:
             rest = int(f["remaining"][k])
-            events.append((int(f["account_seq"][k]), int(f["ts_order"][k]), "partly filled" if rest else "filled", rest))
+            what = "partly filled" if rest else "filled"
+            events.append((int(f["account_seq"][k]), int(f["ts_order"][k]), what, rest))
         if end is not None:
             how = ENDS[int(d["ended_as"][end])].lower().replace("_", " ")
             events.append((int(d["account_seq"][end]), int(d["ts_order"][end]), how, rest))

@@ -107,7 +107,8 @@ def _decide(rng: Any, ledger: Ledger, head: Row, mid: float, fills: list[Row], d
     latency = int(rng.gamma(4.0, 9e6))
     fills.append(head | {
         "fill_id": number, "order_id": number, "intent_id": number, "side": "BUY" if quantity > 0 else "SELL",
-        "quantity": abs(quantity), "price": price, "fee": fee, "part": 1, "remaining": 0.0, "liquidity": "TAKER", "ts_order_sent": head["ts_event"] - latency,
+        "quantity": abs(quantity), "price": price, "fee": fee, "part": 1, "remaining": 0.0, "liquidity": "TAKER",
+        "ts_order_sent": head["ts_event"] - latency,
         "decision_mid": mid, "position": ledger.positions[symbol], "cash": ledger.cash, "realized_pnl": realized,
         "top_alpha": ALPHAS[int(rng.integers(len(ALPHAS)))],
     })  # fmt: skip

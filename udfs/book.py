@@ -30,8 +30,7 @@ def commitment(position, rest, mark):
 
 @numba.njit(cache=True)
 def revalue(s, a, mark, rest):
-    """Value a symbol at a mark, with `rest` of an order under way; False, and nothing done, where that leaves the range.
-    """
+    """Value a symbol at a mark, with `rest` of an order under way; False, and nothing done, beyond the range."""
     value = times(s.position, mark)
     committed = commitment(s.position, rest, mark)
     if mark > MOST or committed > MOST or a.committed - s.commitment + committed > MOST:

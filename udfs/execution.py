@@ -29,9 +29,9 @@ from udfs.money import MOST, OVER, UNIT, plain, times, units
 ORDER = [("open", np.int64), ("rest", np.int64), ("limit", np.int64), ("due", np.int64), ("expires", np.int64),
          ("sent", np.int64), ("sent_mid", np.int64), ("order", np.int64), ("intent", np.int64), ("alpha", np.int64),
          ("parts", np.int64), ("watch", np.int64), ("ahead", np.int64), ("seen", np.int64), ("rested", np.int64)]
-"""A symbol's open order. `rest`: signed quantity not filled; `limit`: its price, 0 for a market order; `parts`: fills so
-far; `watch`: how often the account had left ACTIVE when it was sent; `rested`: 1 once it was in the book; `ahead`: the
-queue before it, `seen`: size of its level when it was last the touch, both -1 before that."""
+"""A symbol's open order. `rest`: signed quantity not filled; `limit`: its price, 0 for a market order; `parts`: fills
+so far; `watch`: how often the account had left ACTIVE when it was sent; `rested`: 1 once it was in the book; `ahead`:
+the queue before it, `seen`: size of its level when it was last the touch, both -1 before that."""
 
 TRADE = [("trade_price", np.float64), ("trade_size", np.float64), ("trade_side", np.int64), ("trades", np.int64)]
 """A symbol's last trade as its ticks told it, and 1 in `trades` once one did."""

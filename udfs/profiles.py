@@ -76,14 +76,14 @@ class Fills(_Part):
         0.0, ge=-1_000, le=1_000, description="Limit price behind the near side (negative: towards the far one), bps.")
     order_life_ns: int = Field(0, ge=0, description="Event time in which an open order expires; 0: never, ns.")
     queue_power: float = Field(
-        1.0, gt=0, le=10, description="Exponent n of the queue model: what leaves a level is behind us by b^n/(a^n+b^n).")
+        1.0, gt=0, le=10, description="Exponent n of the queue: of what leaves a level b^n/(a^n+b^n) is behind.")
     depth_traded: float = Field(
         0.5, ge=0, le=1, description="Part of a fall of displayed size taken for trades where the venue sends none.")
     fee_bps: float = Field(0.0, ge=0, le=1_000, description="Fee of a fill that takes, basis points of its value.")
     maker_fee_bps: float = Field(
-        0.0, ge=-100, le=1_000, description="Fee of a fill that rested, basis points of its value; a rebate is negative.")
+        0.0, ge=-100, le=1_000, description="Fee of a fill that rested, basis points of its value; negative: a rebate.")
     impact_bps: float = Field(
-        0.0, ge=0, le=1_000, description="Price move against an order as large as the displayed size, square root, bps.")
+        0.0, ge=0, le=1_000, description="Move against an order as large as the displayed size, square root, bps.")
     latency_ns: int = Field(0, ge=0, description="Event time from decision to the earliest fill, ns.")
     lot: float = Field(1.0, ge=1e-9, le=1e9, description="Smallest quantity, base units.")
     mark_every_ns: int = Field(NS // 10, ge=0, description="Event time between equity rows; 0 marks at every tick.")

@@ -357,7 +357,8 @@ class Ledger:
         book.peak = max(book.peak, row["equity"])
         equal(mark, "peak_equity is the highest so far", row["peak_equity"], book.peak)
         peak = row["peak_equity"] / UNIT
-        equal(mark, "drawdown is 1 - equity / peak", row["drawdown"], 1 - row["equity"] / UNIT / peak if peak > 0 else 0)
+        drawdown = 1 - row["equity"] / UNIT / peak if peak > 0 else 0.0
+        equal(mark, "drawdown is 1 - equity / peak", row["drawdown"], drawdown)
         book.peak = row["peak_equity"]
 
     def _quote(self, mark: Message, decision: Message) -> None:
@@ -410,7 +411,8 @@ def _passing(gates: dict[str, Row], held: int, target: int, value: int, gross: i
     level = math.isclose(share["value"], share["limit"], rel_tol=RELATIVE)
     return bounded | {
         "halt": gates["halt"]["value"] != STATES.index(HALTED), "reducing": gates["halt"]["value"] == 0 or reduces,
-        "range": value <= MOST and (reduces or gross <= MOST), "account_cvar": reduces or cvar["value"] <= cvar["limit"],
+        "range": value <= MOST and (reduces or gross <= MOST),
+        "account_cvar": reduces or cvar["value"] <= cvar["limit"],
         "concentration": reduces or (share["passed"] if level else share["value"] <= share["limit"]),
         "quantity": gates["quantity"]["passed"] or target != held}
 

@@ -37,7 +37,7 @@ from udfs.gates import (
     judge,
     reduces,
 )
-from udfs.money import MOST, plain, setting, units
+from udfs.money import plain, setting, units
 from udfs.profiles import Fills, Profile
 from udfs.stage import Columns, Stage, StageState
 from udfs.stages.risk import tail_mean
@@ -64,9 +64,9 @@ FILL = np.dtype([("row", np.int64), ("quantity", np.int64), ("price", np.int64),
 
 DECISION = np.dtype([("order", np.int64), ("target", np.int64), ("quantity", np.int64), ("limit_price", np.int64),
                      ("equity", np.int64), ("position", np.int64), ("symbol_pnl", np.int64), ("state", np.int64),
-                     ("cause", np.int64), ("command", np.int64), ("ended", np.int64), ("ended_intent", np.int64), ("ended_as", np.int64),
-                     ("failed", np.int64), ("value", np.float64, len(GATES)), ("limit", np.float64, len(GATES)),
-                     ("passed", np.int64, len(GATES))])
+                     ("cause", np.int64), ("command", np.int64), ("ended", np.int64), ("ended_intent", np.int64),
+                     ("ended_as", np.int64), ("failed", np.int64), ("value", np.float64, len(GATES)),
+                     ("limit", np.float64, len(GATES)), ("passed", np.int64, len(GATES))])
 """One for each tick. Where there was no intent: no order, no target (NULL_LONG), gates that judged nothing (zeros)."""
 
 MARK = np.dtype([("row", np.int64), ("mid", np.int64), ("position", np.int64), ("symbol_pnl", np.int64),
