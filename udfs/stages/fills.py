@@ -39,8 +39,8 @@ from udfs.gates import (
 )
 from udfs.money import plain, setting, units
 from udfs.profiles import Fills, Profile
+from udfs.risk.tail import tail_mean
 from udfs.stage import Columns, Stage, StageState
-from udfs.stages.risk import tail_mean
 
 BARS, WARM_BARS = 500, 100
 """Bars of equity change held for the account's CVaR, and how many make it speak."""
