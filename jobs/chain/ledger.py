@@ -88,8 +88,8 @@ class Ledger:
 
     def _proposals(self, columns: Columns) -> Columns:
         rows = np.arange(len(columns["slot"]))
-        plain = ("bid", "ask", "bid_size", "ask_size", "flags", "mid", "score", "mu", "sigma", "cvar_975",
-                 "target_notional")
+        plain = ("bid", "ask", "bid_size", "ask_size", "flags", "last_price", "last_size", "last_side", "mid", "score",
+                 "mu", "sigma", "cvar_975", "target_notional")
         return self._cause(columns, rows) | {name: columns[name] for name in plain} | self._sized(columns, rows) | {
             "intent_seq": columns["intent"]} | self._gates(columns, rows, len(sizing.GATES))
 
