@@ -105,7 +105,7 @@ def goal(notional, mid, lot):
 def check(s, a, bound, target, priced, hasty, cvar, out):
     """Hold a target against every gate; whether all let it pass. `hasty`: orders are filled as they are sent.
 
-    `cvar` is the account's, quote currency.
+    `cvar` is that of the positions which the order would make, quote currency.
     """
     less = reduces(s.position, target)
     value = abs(times(target, s.mark)) if priced and abs(target) <= MOST else np.int64(OVER)

@@ -20,6 +20,7 @@ import numba
 import numpy as np
 
 from schemas.layout import NULL_LONG
+from udfs import joint
 from udfs.book import ACCOUNT, POSITION, book, revalue
 from udfs.execution import ORDER, QUOTE, RULES, TRADE, limit_price, match, new_trade
 from udfs.gates import (
@@ -37,22 +38,23 @@ from udfs.gates import (
     judge,
     reduces,
 )
-from udfs.money import plain, setting, units
+from udfs.money import MOST, plain, setting, times, units
 from udfs.profiles import Fills, Profile
-from udfs.risk.tail import tail_mean
 from udfs.stage import Columns, Stage, StageState
 
 BARS, WARM_BARS = 500, 100
-"""Bars of equity change held for the account's CVaR, and how many make it speak."""
+"""Bars of joint returns held for the account's CVaR, and how many make it speak."""
+
+TAIL = 0.025
+"""The account's CVaR is that at 97.5 %."""
 
 STANDS, REPLACED, AT_TARGET, NOT_REDUCING, EXPIRED, OUT_OF_RANGE = range(6)
 ENDS = ("NONE", "REPLACED", "AT_TARGET", "NOT_REDUCING", "EXPIRED", "OUT_OF_RANGE")
 """How an order ended that was not filled whole."""
 
-SYMBOL = np.dtype([*POSITION, *ORDER, *TRADE])
+SYMBOL = np.dtype([*POSITION, *ORDER, *TRADE, ("joint", joint.symbol(BARS))])
 SHARED = np.dtype([*ACCOUNT, *CONTROL, ("started", np.int64), ("orders", np.int64), ("fills", np.int64),
-                   ("mark_bar", np.int64), ("bar", np.int64), ("bars", np.int64), ("bar_equity", np.int64),
-                   ("cvar", np.float64), ("ring", np.int64, BARS)])
+                   ("mark_bar", np.int64), ("cvar", np.float64), ("joint", joint.SHARED)])
 LIMITS = np.dtype([*RULES, *BOUNDS, ("cash", np.int64), ("taker", np.int64), ("maker", np.int64),
                    ("mark_ns", np.int64), ("bar_ns", np.int64)])
 
@@ -93,19 +95,23 @@ def limits(made: Fills) -> np.ndarray[Any, Any]:
 
 
 @numba.njit(cache=True)
-def _bar(a, limit, ts, equity):
-    """Close the bar that the last tick belonged to, when this tick belongs to a later one."""
-    bar = ts // limit.bar_ns
-    if bar == a.bar:
-        return
-    if a.bar > 0:
-        a.ring[a.bars % BARS] = equity - a.bar_equity
-        a.bars += 1
-        held = min(a.bars, BARS)
-        if held >= WARM_BARS:
-            ordered = np.sort(a.ring[:held]) / 1e9
-            a.cvar = max(0.0, tail_mean(ordered, held, 0.025, False)[1])
-    a.bar, a.bar_equity = bar, equity
+def _cvar(symbols, past, moments, slots, slot, target):
+    """CVaR over one bar, quote currency, of the positions that the open orders and this target make."""
+    values = np.zeros(slots)
+    for k in range(slots):
+        s = symbols[k]
+        values[k] = plain(times(target if k == slot else s.position + s.rest, s.mark))
+    _, cvar, bars = joint.joint_cvar(past, moments, values, TAIL)
+    return max(0.0, cvar) if bars >= WARM_BARS else 0.0
+
+
+@numba.njit(cache=True)
+def _bar(symbols, a, past, moments, slots, slot, time, mid):
+    """Take a tick into the joint returns; where it opens a bar, the account's CVaR is that of its positions now."""
+    before = moments.bar
+    joint.update(past[slot], moments, time, mid)
+    if moments.bar != before:
+        a.cvar = _cvar(symbols, past, moments, slots, slot, symbols[slot].position) if a.gross > 0 else 0.0
 
 
 @numba.njit(cache=True)
@@ -194,16 +200,15 @@ def _report(s, a, row, m):
 
 
 @numba.njit(cache=True)
-def _kernel(symbols, shared, slot, ts, bid, ask, bid_size, ask_size, mid, trade_price, trade_size, trade_side, orders,
-            intent, intent_id, target, alpha, limits, quotes, fills, decisions, marks):
-    limit, a, quote = limits[0], shared[0], quotes[0]
+def _kernel(symbols, shared, pasts, moments, slots, slot, ts, bid, ask, bid_size, ask_size, mid, trade_price,
+            trade_size, trade_side, orders, intent, intent_id, target, alpha, limits, quotes, fills, decisions, marks):
+    limit, a, quote, moment = limits[0], shared[0], quotes[0], moments[0]
     filled = marked = 0
     if a.started == 0:
         a.started, a.cash, a.peak, a.day_equity = 1, limit.cash, limit.cash, limit.cash
     for row in range(slot.shape[0]):
         s, out = symbols[slot[row]], decisions[row]
         before, out.failed, out.target, out.command = filled, -1, NULL_LONG, orders[row]
-        _bar(a, limit, ts[row], a.cash + a.value)
         day(a, ts[row], a.cash + a.value)
         if orders[row]:
             command(a, orders[row], a.cash + a.value)
@@ -211,6 +216,8 @@ def _kernel(symbols, shared, slot, ts, bid, ask, bid_size, ask_size, mid, trade_
         quote.mark, quote.taken_bid, quote.taken_ask = units(mid[row]), 0, 0
         new_trade(s, trade_price[row], trade_size[row], trade_side[row], quote)
         priced = _mark(s, a, quote.mark)
+        if priced:
+            _bar(symbols, a, pasts, moment, slots, slot[row], ts[row] // limit.bar_ns, mid[row])
         judge(a, limit, a.cash + a.value)
         if s.open and priced:
             filled += _under_way(s, a, quote, limit, ts[row], row, out, fills[filled])
@@ -218,8 +225,10 @@ def _kernel(symbols, shared, slot, ts, bid, ask, bid_size, ask_size, mid, trade_
         out.equity = a.cash + a.value
         if intent[row] > 0:
             out.target = goal(target[row], mid[row], limit.lot)
-            send = check(s, a, limit, out.target, priced, limit.latency == 0 and not limit.limit_order, a.cvar,
-                         out)
+            hasty, cvar = limit.latency == 0 and not limit.limit_order, 0.0
+            if limit.cvar < np.inf and priced and abs(out.target) <= MOST:
+                cvar = _cvar(symbols, pasts, moment, slots, slot[row], out.target)
+            send = check(s, a, limit, out.target, priced, hasty, cvar, out)
             if s.open and (send or out.failed == REACHED):
                 _end(s, a, REPLACED if send else AT_TARGET, out)
             if send:
@@ -254,7 +263,8 @@ def step(state: StageState, columns: Columns, limits: np.ndarray[Any, Any]) -> C
     fills, decisions, marks = np.zeros(2 * rows, FILL), np.zeros(rows, DECISION), np.zeros(rows, MARK)
     side = _told(columns, "last_side", 0).astype(np.int64)
     filled, marked = _kernel(
-        state.symbols, state.shared, columns["slot"], columns["ts_order"], columns["bid"], columns["ask"],
+        state.symbols, state.shared, state.symbols["joint"], state.shared["joint"], columns["slots"], columns["slot"],
+        columns["ts_order"], columns["bid"], columns["ask"],
         columns["bid_size"], columns["ask_size"], columns["mid"], _told(columns, "last_price", np.nan),
         _told(columns, "last_size", np.nan), side, _told(columns, "command", 0).astype(np.int64), columns["intent"],
         columns["intent_id"], columns["target_notional"], columns["top_alpha"], limits, np.zeros(1, QUOTE), fills,
