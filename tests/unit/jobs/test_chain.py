@@ -34,8 +34,9 @@ def log(columns: dict[str, Any], shards: int = SHARDS) -> Log:
         seq[at] = np.arange(1, len(at) + 1)
     zeros = np.zeros(rows, np.int64)
     made = {"venue": Text.table([b"REF"]).take(zeros), "symbol": Text.table(names).take(columns["symbol"]), "seq": seq,
-            "ts_event": columns["ts"], "ts_recv": columns["ts"], "last_price": np.full(rows, np.nan),
-            "last_size": np.full(rows, np.nan), "last_side": zeros, "flags": zeros}
+            "ts_event": columns["ts"], "ts_recv": columns["ts"], "flags": zeros}
+    none = {"last_price": np.full(rows, np.nan), "last_size": np.full(rows, np.nan), "last_side": zeros}
+    made |= {name: columns.get(name, missing) for name, missing in none.items()}
     made |= {name: columns[name].astype(float) for name in ("bid", "ask", "bid_size", "ask_size")}
     messages = Encoder(schemas.load("tick"), contracts().id(TICKS)).encode(made, rows)
     return [[messages[i] for i in np.flatnonzero(columns["symbol"] % shards == shard)] for shard in range(shards)]
@@ -172,3 +173,24 @@ def test_keys_of_shards_are_distinct_and_fill_equal_ranges(shards: int) -> None:
     keys = spread_keys(shards)
     assert len(set(keys)) == shards
     assert [_murmur(31 + key) % 128 * shards // 128 for key in keys] == list(range(shards))
+
+
+def test_orders_that_rest_and_fill_in_parts_survive_cuts_and_restarts(columns: dict[str, Any]) -> None:
+    """Their rest and their place in the queue are state; trades come with the ticks, through six jobs as through one."""
+    rng = np.random.default_rng(4)
+    sizes = {name: columns[name] / 20_000 for name in ("bid_size", "ask_size")}
+    side = rng.integers(1, 3, len(columns["ts"]))
+    trades = {"last_price": np.where(side == 1, columns["ask"], columns["bid"]), "last_side": side,
+              "last_size": rng.uniform(0.5, 30, len(side))}
+    made = log({name: values[:4_000] for name, values in (columns | sizes | trades).items()})
+    fills = profiles.DEFAULT.fills.model_copy(update={"order": "limit", "order_life_ns": 5 * 10**6})
+    sizing = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02})
+    profile = profiles.DEFAULT.model_copy(update={"fills": fills, "sizing": sizing})
+    whole = Chain(profile, SHARDS).run(["pipeline"], made)
+    filled, decided = read(whole, "fills.v1"), read(whole, "decisions.v1")
+    assert (filled["part"] > 1).sum() > 5 and filled["liquidity"].sum() > 10
+    assert len(set(decided["ended_as"].tolist())) > 2
+    for jobs, seed in ((["pipeline"], 1), (plans.JOBS, 2)):
+        again = Chain(profile, SHARDS, 60, seed, restart=0.05).run(jobs, made)
+        for topic in RESULTS:
+            assert again[topic] == whole[topic], topic
