@@ -95,12 +95,14 @@ def limits(made: Fills) -> np.ndarray[Any, Any]:
 
 
 @numba.njit(cache=True)
-def _cvar(symbols, past, moments, slots, slot, target):
-    """CVaR over one bar, quote currency, of the positions that the open orders and this target make."""
+def _cvar(symbols, past, moments, slots, slot, target, open_orders):
+    """CVaR over one bar, quote currency, with a target in one slot and the positions of the others, or what their open
+    orders make of them; 0 until WARM_BARS are known."""
     values = np.zeros(slots)
     for k in range(slots):
         s = symbols[k]
-        values[k] = plain(times(target if k == slot else s.position + s.rest, s.mark))
+        held = s.position + s.rest if open_orders else s.position
+        values[k] = plain(times(target if k == slot else held, s.mark))
     _, cvar, bars = joint.joint_cvar(past, moments, values, TAIL)
     return max(0.0, cvar) if bars >= WARM_BARS else 0.0
 
@@ -111,7 +113,8 @@ def _bar(symbols, a, past, moments, slots, slot, time, mid):
     before = moments.bar
     joint.update(past[slot], moments, time, mid)
     if moments.bar != before:
-        a.cvar = _cvar(symbols, past, moments, slots, slot, symbols[slot].position) if a.gross > 0 else 0.0
+        held = symbols[slot].position
+        a.cvar = _cvar(symbols, past, moments, slots, slot, held, False) if a.gross > 0 else 0.0
 
 
 @numba.njit(cache=True)
@@ -227,7 +230,7 @@ def _kernel(symbols, shared, pasts, moments, slots, slot, ts, bid, ask, bid_size
             out.target = goal(target[row], mid[row], limit.lot)
             hasty, cvar = limit.latency == 0 and not limit.limit_order, 0.0
             if limit.cvar < np.inf and priced and abs(out.target) <= MOST:
-                cvar = _cvar(symbols, pasts, moment, slots, slot[row], out.target)
+                cvar = _cvar(symbols, pasts, moment, slots, slot[row], out.target, True)
             send = check(s, a, limit, out.target, priced, hasty, cvar, out)
             if s.open and (send or out.failed == REACHED):
                 _end(s, a, REPLACED if send else AT_TARGET, out)

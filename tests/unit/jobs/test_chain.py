@@ -176,7 +176,7 @@ def test_keys_of_shards_are_distinct_and_fill_equal_ranges(shards: int) -> None:
 
 
 def test_orders_that_rest_and_fill_in_parts_survive_cuts_and_restarts(columns: dict[str, Any]) -> None:
-    """Their rest and their place in the queue are state; trades come with the ticks, through six jobs as through one."""
+    """Their rest and place in the queue are state; trades come with the ticks, through six jobs as through one."""
     rng = np.random.default_rng(4)
     sizes = {name: columns[name] / 20_000 for name in ("bid_size", "ask_size")}
     side = rng.integers(1, 3, len(columns["ts"]))

@@ -116,6 +116,7 @@ class Model:
     day_equity: int = 0
     day_lost: bool = False
     bar: int = 0
+    cvar: float = 0.0
     closes: dict[int, list[float]] = field(default_factory=lambda: {slot: [] for slot in range(SYMBOLS)})
     """Last mid of each bar that had a tick, NaN before the first; the open one's is last."""
     orders: int = 0
@@ -179,6 +180,8 @@ class Model:
             self.bar = bar
             for held in self.closes.values():
                 held.append(held[-1] if held else np.nan)
+            self.closes[tick.slot][-1] = tick.mid
+            self.cvar = self._cvar(self.position)
         self.closes[tick.slot][-1] = tick.mid
 
     def _cvar(self, positions: dict[int, int]) -> float:
@@ -354,6 +357,7 @@ class Model:
             sum(values), self.orders, self.filled, self.state]
         assert [int(decision[name]) for name in ("position", "symbol_pnl", "state")] == [
             self.position[slot], pnl, self.state]
+        assert mark["account_cvar_975"] == pytest.approx(self.cvar, rel=1e-6, abs=1e-6)
         assert (mark["cause"] == 0) == (self.state == ACTIVE) and mark["cause"] == decision["cause"]
 
 
