@@ -17,7 +17,7 @@ from connectors.venues.feed import Feed, Patience, Venue
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 QUICK = Patience(connect_s=2.0, silence_s=0.4, resync_s=0.1, close_s=0.2, steady_s=30.0, base_s=0.02, cap_s=0.05)
-LIMIT_S = 20.0
+LIMIT_S = 10.0
 """A test that takes longer has hung."""
 
 
@@ -58,10 +58,12 @@ class Server:
     heard: list[Any] = field(default_factory=list)
     """Messages of the clients, decoded."""
     port: int = 0
+    talking: list[asyncio.Future[None]] = field(default_factory=list)
+    """Scripts that were begun; a script ends with the test at the latest."""
 
     async def talk(self, socket: ServerConnection) -> None:
-        script = self.scripts[min(self.connections, len(self.scripts)) - 1]
-        await script(socket)
+        self.talking.append(asyncio.ensure_future(self.scripts[min(self.connections, len(self.scripts)) - 1](socket)))
+        await asyncio.wait(self.talking[-1:])
 
     def request(self, socket: ServerConnection, request: Request) -> Response | None:
         if "Upgrade" in request.headers:
@@ -72,6 +74,11 @@ class Server:
             return None
         self.paths.append(request.path)
         return _response(socket, *self.answers(request.path))
+
+    def end(self) -> None:
+        """End all scripts."""
+        for script in self.talking:
+            script.cancel()
 
     async def next(self, socket: ServerConnection) -> Any:
         """The next message of the client."""
@@ -109,12 +116,15 @@ async def _played(server: Server, venue: Callable[[Server], Venue], symbols: tup
         server.port = next(iter(listening.sockets)).getsockname()[1]
         feed = Feed(venue(server), symbols, sink, patience=patience, rng=Random(1), say=lambda text: None, **settings)
         stop = asyncio.Event()
-        async with asyncio.timeout(LIMIT_S):
-            running = asyncio.create_task(feed.run(stop))
-            while not running.done() and not until(feed, sink):
-                await asyncio.sleep(0.005)
-            stop.set()
-            await running
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                running = asyncio.create_task(feed.run(stop))
+                while not running.done() and not until(feed, sink):
+                    await asyncio.sleep(0.005)
+                stop.set()
+                await running
+        finally:
+            server.end()
     return feed, sink
 
 

@@ -353,6 +353,7 @@ class _Link:
     async def repair(self) -> None:
         """Have missing books sent, again and again until they are there."""
         feed, session = self._feed, self._session
+        self._note()                                       # a venue that sends no snapshot by itself
         while True:
             await self._wanting.wait()
             if session.wanting:

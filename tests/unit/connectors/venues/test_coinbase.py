@@ -231,7 +231,7 @@ def test_a_server_that_stops_reading_and_answering_is_left() -> None:
     async def deaf(socket: ServerConnection) -> None:
         await socket.send(orjson.dumps(snapshot(0)).decode())
         socket.transport.pause_reading()
-        await asyncio.sleep(5)
+        await asyncio.sleep(1)
 
     feed, sink = run(Server([deaf, send(snapshot(0, "11"))]), 2)
     assert feed.health.reconnects == 1
