@@ -171,6 +171,18 @@ def replay(
     module.run(files or [], speed)
 
 
+@app.command()
+def feed(
+    venue: Annotated[str, typer.Argument(help="coinbase, binance, bybit or alpaca.")],
+    symbols: Annotated[str, typer.Option(help="As the venue writes them, with commas; its own choice if none.")] = "",
+    metrics_port: Annotated[int | None, typer.Option(help="Port of its metrics; 0 serves none.")] = None,
+) -> None:
+    """Write a live venue's ticks to market.ticks.v1 until it is stopped."""
+    from connectors.venues import command
+
+    command.run(venue, symbols, metrics_port)
+
+
 @app.command(context_settings=NEGATIVE)
 def explain(
     wanted: Annotated[str, typer.Argument(metavar="ID", help="Of a tick, decision, intent, order or fill.")],

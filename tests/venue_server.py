@@ -103,13 +103,13 @@ def _response(socket: ServerConnection, status: int, headers: dict[str, str], bo
 
 def played(server: Server, venue: Callable[[Server], Venue], symbols: tuple[str, ...],
            until: Callable[[Feed, List], bool], sink: List | None = None, patience: Patience = QUICK,
-           **settings: Any) -> tuple[Feed, List]:
+           limit_s: float = LIMIT_S, **settings: Any) -> tuple[Feed, List]:
     """Run a feed against a server until a condition holds; then stop it in order."""
-    return asyncio.run(_played(server, venue, symbols, until, sink or List(), patience, settings))
+    return asyncio.run(_played(server, venue, symbols, until, sink or List(), patience, limit_s, settings))
 
 
 async def _played(server: Server, venue: Callable[[Server], Venue], symbols: tuple[str, ...],
-                  until: Callable[[Feed, List], bool], sink: List, patience: Patience,
+                  until: Callable[[Feed, List], bool], sink: List, patience: Patience, limit_s: float,
                   settings: dict[str, Any]) -> tuple[Feed, List]:
     async with serve(server.talk, "127.0.0.1", 0, process_request=server.request, compression=None,
                      max_size=None, close_timeout=0.2) as listening:
@@ -117,7 +117,7 @@ async def _played(server: Server, venue: Callable[[Server], Venue], symbols: tup
         feed = Feed(venue(server), symbols, sink, patience=patience, rng=Random(1), say=lambda text: None, **settings)
         stop = asyncio.Event()
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with asyncio.timeout(limit_s):
                 running = asyncio.create_task(feed.run(stop))
                 while not running.done() and not until(feed, sink):
                     await asyncio.sleep(0.005)

@@ -63,8 +63,8 @@ class _Depth:
         self.lowest, self.highest = 0.0, float("inf")
         """Prices that the snapshot reached to: levels beyond them are known only where they have changed since."""
         self.unchecked: deque[tuple[int, Touch]] = deque(maxlen=UNCHECKED)
-        self.quoted: tuple[int, Touch] | None = None
-        """Update id and touch of the last bookTicker."""
+        self.quoted: deque[tuple[int, Touch]] = deque(maxlen=UNCHECKED)
+        """Update id and touch of the last bookTickers."""
         self.differing = 0
         self.trade: int | None = None
 
@@ -111,11 +111,11 @@ class Session(LiveSession):
         symbol, number, stamped = named(data["s"]), int(data["u"]), "E" in data
         touch = Touch(float(data["b"]), float(data["a"]), float(data["B"]), float(data["A"]))
         depth = self._depth(symbol)
-        if depth.quoted is not None and number < depth.quoted[0]:
+        if depth.quoted and number < depth.quoted[-1][0]:
             return []
-        if depth.unchecked:
-            self._check(symbol, depth, number)
-        depth.quoted = number, touch
+        while depth.unchecked and depth.unchecked[0][0] < number:
+            self._check(symbol, depth, *depth.unchecked.popleft())
+        depth.quoted.append((number, touch))
         flags = 0 if stamped else EVENT_TIME_IS_RECEIVE_TIME
         if symbol in self._marked:
             flags |= GAP
@@ -154,10 +154,10 @@ class Session(LiveSession):
         except BAD:
             self._lose(symbol, depth)
             raise
-        if depth.id is None:
-            depth.waiting.append(update)
-        else:
+        if depth.id is not None:
             self._apply(symbol, depth, update)
+        if symbol in self.wanting:
+            depth.waiting.append(update)
 
     def _snapshot(self, stream: str, data: Frame) -> None:
         """Start a book. A snapshot names no symbol: it is in the stream's name, or there is only one."""
@@ -191,7 +191,6 @@ class Session(LiveSession):
                 self._lose(symbol, depth)
             else:
                 self._want(symbol, depth)
-            depth.waiting.append(update)
             return
         depth.linked = True
         self.books.update(symbol, bids, asks)
@@ -200,22 +199,24 @@ class Session(LiveSession):
         touch = book.touch() if book else None
         if touch is None or touch.bid > touch.ask:
             self._lose(symbol, depth)
-        elif touch.bid < depth.lowest or touch.ask > depth.highest:
-            self._want(symbol, depth)                          # right so far, but unknown levels come near
         else:
-            depth.unchecked.append((last, touch))
+            if depth.quoted and depth.quoted[-1][0] > last:
+                self._check(symbol, depth, last, touch)
+            else:
+                depth.unchecked.append((last, touch))
+            if touch.bid < depth.lowest or touch.ask > depth.highest:
+                self.wanting.add(symbol)                       # right so far, but levels unknown to it come near
 
-    def _check(self, symbol: str, depth: _Depth, number: int) -> None:
-        """Compare touches with the last bookTicker before the one that has come: it held until then."""
-        while depth.unchecked and depth.unchecked[0][0] < number:
-            at, touch = depth.unchecked.popleft()
-            if depth.quoted is None or at < depth.quoted[0]:
-                continue
-            equal = touch == depth.quoted[1]
-            self.checks["equal" if equal else "different"] += 1
-            depth.differing = 0 if equal else depth.differing + 1
-            if depth.differing >= DIFFERENT:
-                self._lose(symbol, depth)
+    def _check(self, symbol: str, depth: _Depth, number: int, touch: Touch) -> None:
+        """Compare a touch with the last bookTicker up to its update id, which held until the one that has come."""
+        quoted = next((quoted for at, quoted in reversed(depth.quoted) if at <= number), None)
+        if quoted is None:
+            return
+        equal = touch == quoted
+        self.checks["equal" if equal else "different"] += 1
+        depth.differing = 0 if equal else depth.differing + 1
+        if depth.differing >= DIFFERENT:
+            self._lose(symbol, depth)
 
     def _want(self, symbol: str, depth: _Depth) -> None:
         depth.id, depth.differing = None, 0

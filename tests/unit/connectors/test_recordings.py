@@ -51,7 +51,8 @@ def test_binance_one_tick_for_each_book_ticker_and_trades_fill_those_that_follow
                                                    "A": "1", "u": 3}}
     path = binance(tmp_path / "a", (0, book_ticker()), (1, trade()), (2, depth),
                    (3, {"lastUpdateId": 1, "bids": [], "asks": []}), (4, book_ticker(bid="100.05")),
-                   (5, trade(maker_bought=True, price="99", number=2)), (6, trade("ETHUSDT")), (7, ticker), (8, {"result": None, "id": 1}), (9, book_ticker(ask="100.2")))
+                   (5, trade(maker_bought=True, price="99", number=2)), (6, trade("ETHUSDT")), (7, ticker),
+                   (8, {"result": None, "id": 1}), (9, book_ticker(ask="100.2")))
     recording = open_recording([path])
     ticks = concat(recording.ticks())
     assert recording.frames == {"bookTicker": 3, "trade": 3, "depthUpdate": 1, "snapshot": 1, "other": 2}
