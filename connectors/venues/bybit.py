@@ -14,7 +14,7 @@ from connectors.market.bybit import Session, venue
 from connectors.market.frames import Frame
 from connectors.venues.feed import Link
 
-ADDRESS = "wss://stream.bybit.com/v5/public"
+ADDRESS, REST_ADDRESS = "wss://stream.bybit.com/v5/public", "https://api.bybit.com"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 AT_ONCE = 10
 """Topics in a request: the venue takes no more of spot."""
@@ -24,11 +24,11 @@ class Bybit:
     """The venue as `connectors.venues.feed.Feed` wants it. `category`: spot or linear; `depth`: 1, 50, 200 or 1000."""
 
     name, default_symbols = "bybit", SYMBOLS
-    rest_address = "https://api.bybit.com"
     heartbeat: str | None = None
 
-    def __init__(self, address: str = ADDRESS, category: str = "spot", depth: int = 50) -> None:
-        self._address, self._category, self._depth = address, category, depth
+    def __init__(self, address: str = ADDRESS, rest_address: str = REST_ADDRESS, category: str = "spot",
+                 depth: int = 50) -> None:
+        self._address, self.rest_address, self._category, self._depth = address, rest_address, category, depth
         self.venues = (venue(category),)
 
     def address(self, symbols: Sequence[str]) -> str:

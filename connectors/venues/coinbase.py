@@ -15,7 +15,7 @@ from connectors.market.coinbase import AdvancedSession
 from connectors.market.frames import Frame
 from connectors.venues.feed import Link
 
-ADDRESS = "wss://advanced-trade-ws.coinbase.com"
+ADDRESS, REST_ADDRESS = "wss://advanced-trade-ws.coinbase.com", "https://api.coinbase.com"
 CHANNELS = ("heartbeats", "level2", "market_trades", "ticker")
 """Heartbeats first: they come every second and keep a quiet connection open."""
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -25,11 +25,10 @@ class Coinbase:
     """The venue as `connectors.venues.feed.Feed` wants it."""
 
     name, venues, default_symbols = "coinbase", ("COINBASE",), SYMBOLS
-    rest_address = "https://api.coinbase.com"
     heartbeat: str | None = "heartbeats"
 
-    def __init__(self, address: str = ADDRESS) -> None:
-        self._address = address
+    def __init__(self, address: str = ADDRESS, rest_address: str = REST_ADDRESS) -> None:
+        self._address, self.rest_address = address, rest_address
 
     def address(self, symbols: Sequence[str]) -> str:
         """One address for all; what is wanted is sent."""

@@ -13,7 +13,7 @@ from typing import Any
 from connectors.market.columns import Instrument
 from connectors.metrics import serve_collector
 from connectors.resume import next_seqs, numbering
-from connectors.ticks import TickWriter
+from connectors.ticks import TOPIC, TickWriter
 from connectors.venues.alpaca import Alpaca
 from connectors.venues.binance import Binance
 from connectors.venues.bybit import Bybit
@@ -23,24 +23,25 @@ from connectors.venues.health import VenueExporter
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
-VENUES: dict[str, Callable[[], Any]] = {"coinbase": Coinbase, "binance": Binance, "bybit": Bybit, "alpaca": Alpaca}
+VENUES: dict[str, Callable[..., Any]] = {"coinbase": Coinbase, "binance": Binance, "bybit": Bybit, "alpaca": Alpaca}
 REPORT_S = 10.0
 
 
-def run(name: str, symbols: str = "", metrics_port: int | None = None) -> None:
-    """Feed a venue's symbols (with commas; its usual ones where there are none).
+def run(name: str, symbols: str = "", metrics_port: int | None = None, address: str = "", rest_address: str = "",
+        topic: str = TOPIC) -> None:
+    """Feed a venue's symbols (with commas; its usual ones where there are none) from its addresses or others.
 
     Metrics are served on `metrics_port`; each venue has one of its own unless one is given, and 0 serves none.
     Raises UserError for an unknown venue, a symbol that it refuses, a taken port, or Kafka that does not answer.
     """
-    settings, venue = load(), _venue(name)
+    settings, venue = load(), _venue(name, address, rest_address)
     wanted = tuple(symbol.strip() for symbol in symbols.split(",") if symbol.strip()) or venue.default_symbols
-    writer = TickWriter(settings)
+    writer = TickWriter(settings, topic)
     instruments: list[Instrument] = [(of, symbol) for of in venue.venues for symbol in wanted]
-    known = next_seqs(settings, instruments)
+    known = next_seqs(settings, instruments, topic)
     feed = Feed(venue, wanted, writer, first=numbering(known), gap=bool(known), say=_say)
     server = _serve(feed, settings, _port(settings, name) if metrics_port is None else metrics_port)
-    _say(f"{name}: {', '.join(wanted)} to market.ticks.v1 on {settings.kafka.bootstrap}")
+    _say(f"{name}: {', '.join(wanted)} to {topic} on {settings.kafka.bootstrap}")
     try:
         asyncio.run(_until_signalled(feed))
     finally:
@@ -49,10 +50,11 @@ def run(name: str, symbols: str = "", metrics_port: int | None = None) -> None:
     _say(f"{feed.health.line()}; all of them confirmed")
 
 
-def _venue(name: str) -> Any:
+def _venue(name: str, address: str, rest_address: str) -> Any:
     if name not in VENUES:
         raise UserError(STAGE, "VENUE must be known", f"it is {name!r}", f"write one of {', '.join(VENUES)}")
-    return VENUES[name]()
+    other = {"address": address, "rest_address": rest_address}
+    return VENUES[name](**{key: value for key, value in other.items() if value})
 
 
 def _port(settings: Settings, name: str) -> int:

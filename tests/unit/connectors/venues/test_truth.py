@@ -114,7 +114,7 @@ def test_bybit_is_followed_to_its_last_frame(category: str, connection: str) -> 
     frames, ticks = cryptofeed(path, connection), recorded(path)
     here = [i for i, (venue, _) in enumerate(ticks.instruments) if venue == f"BYBIT-{category.upper()}"]
     ticks = ticks.take(np.flatnonzero(np.isin(ticks.instrument, here)))
-    feed, sink = played(Server([playing(frames)]), lambda s: Bybit(s.ws, category), ("BTCUSDT", "ETHUSDT"),
+    feed, sink = played(Server([playing(frames)]), lambda s: Bybit(s.ws, category=category), ("BTCUSDT", "ETHUSDT"),
                         lambda feed, sink: feed.health.frames >= len(frames) and sink.count >= len(ticks),
                         patience=QUICK)
     assert feed.health.frames == len(frames)
