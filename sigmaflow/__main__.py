@@ -217,6 +217,20 @@ def model_show(digest: Annotated[str, typer.Argument(help="Digest, as `model lis
     module.run_show(digest)
 
 
+@app.command()
+def feed(
+    venue: Annotated[str, typer.Argument(help="coinbase, binance, bybit or alpaca.")],
+    symbols: Annotated[str, typer.Option(help="As the venue writes them, with commas; its own choice if none.")] = "",
+    metrics_port: Annotated[int | None, typer.Option(help="Port of its metrics; 0 serves none.")] = None,
+    address: Annotated[str, typer.Option(help="Another WebSocket address: wss://stream.binance.us:9443.")] = "",
+    rest_address: Annotated[str, typer.Option(help="Another address of requests: https://api.binance.us.")] = "",
+) -> None:
+    """Write a live venue's ticks to market.ticks.v1 until it is stopped."""
+    from connectors.venues import command
+
+    command.run(venue, symbols, metrics_port, address, rest_address)
+
+
 @app.command(context_settings=NEGATIVE)
 def explain(
     wanted: Annotated[str, typer.Argument(metavar="ID", help="Of a tick, decision, intent, order or fill.")],
