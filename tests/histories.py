@@ -46,7 +46,7 @@ class ListHistory(History):
 
 
 def eager(latency_ns: int = 3 * MS) -> Profile:
-    """The default profile, but it trades on anything, risks more, marks every 5 ms, and a small loss already restrains it."""
+    """The default profile, but it trades on anything, risks more, marks every 5 ms, and a small loss restrains it."""
     sizing = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02, "cvar_budget": 2.5e-4,
                                                         "cvar_horizon_s": 0.0})
     fills = profiles.DEFAULT.fills.model_copy(update={"latency_ns": latency_ns, "mark_every_ns": 5 * MS,
