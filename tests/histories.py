@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from jobs.chain.contracts import Contracts
 from jobs.chain.inprocess import Chain, Log, contracts
@@ -54,13 +55,14 @@ def eager(latency_ns: int = 3 * MS) -> Profile:
     return profiles.DEFAULT.model_copy(update={"sizing": sizing, "fills": fills})
 
 
-def history(rows: int = 8_000, profile: Profile | None = None) -> ListHistory:
+def history(rows: int = 8_000, profile: Profile | None = None, ticks: dict[str, Any] | None = None) -> ListHistory:
     """A run in which every 50th tick of a partition is followed by a repeat, and every 70th by bytes that are no tick.
     """
-    ticks = [[m for n, message in enumerate(part) for m in (message, *_faults(n, message))]
-             for part in log(reference_strategy.ticks(rows), SHARDS)]
+    quotes = reference_strategy.ticks(rows) if ticks is None else ticks
+    messages = [[m for n, message in enumerate(part) for m in (message, *_faults(n, message))]
+                for part in log(quotes, SHARDS)]
     chain = Chain(profile or eager(), SHARDS, 300, seed=1, taps=TAPS)
-    return ListHistory(chain.run(["pipeline"], ticks))
+    return ListHistory(chain.run(["pipeline"], messages))
 
 
 def _faults(n: int, message: bytes) -> list[bytes]:

@@ -81,18 +81,37 @@ class Sizing(_Part):
 
 
 class Fills(_Part):
-    """The ledger, the last gates and the execution model."""
+    """The ledger, the last gates and the execution model. Amounts are whole units of 1e-9 there (udfs/money.py)."""
 
     account: str = Field("paper", min_length=1, description="Account the ledger belongs to.")
-    initial_cash: float = Field(1_000_000.0, ge=0, description="Cash at the start, quote currency.")
-    price: Literal["mid", "cross"] = Field("cross", description="Fill at mid, or at the far side of the spread.")
-    fee_bps: float = Field(0.0, ge=0, description="Fee of a fill, basis points of its value.")
+    initial_cash: float = Field(1_000_000.0, ge=0, le=1e9, description="Cash at the start, quote currency.")
+    order: Literal["market", "limit"] = Field("market", description="What an order is: market, or limit.")
+    price: Literal["mid", "cross"] = Field("cross", description="Market orders fill at mid, or at the far side.")
+    size: Literal["whole", "displayed"] = Field(
+        "whole", description="An order fills whole at once, or at most by the displayed size a tick.")
+    limit_offset_bps: float = Field(
+        0.0, ge=-1_000, le=1_000, description="Limit price behind the near side (negative: towards the far one), bps.")
+    order_life_ns: int = Field(0, ge=0, description="Event time in which an open order expires; 0: never, ns.")
+    queue_power: float = Field(
+        1.0, gt=0, le=10, description="Exponent n of the queue: of what leaves a level b^n/(a^n+b^n) is behind.")
+    depth_traded: float = Field(
+        0.5, ge=0, le=1, description="Part of a fall of displayed size taken for trades where the venue sends none.")
+    fee_bps: float = Field(0.0, ge=0, le=1_000, description="Fee of a fill that takes, basis points of its value.")
+    maker_fee_bps: float = Field(
+        0.0, ge=-100, le=1_000, description="Fee of a fill that rested, basis points of its value; negative: a rebate.")
+    impact_bps: float = Field(
+        0.0, ge=0, le=1_000, description="Move against an order as large as the displayed size, square root, bps.")
     latency_ns: int = Field(0, ge=0, description="Event time from decision to the earliest fill, ns.")
-    lot: float = Field(1.0, gt=0, description="Smallest quantity, base units.")
+    lot: float = Field(1.0, ge=1e-9, le=1e9, description="Smallest quantity, base units.")
     mark_every_ns: int = Field(NS // 10, ge=0, description="Event time between equity rows; 0 marks at every tick.")
     bar_ns: int = Field(NS, gt=0, description="Event time of one bar of the account's CVaR.")
     max_position: float = Field(UNLIMITED, gt=0, description="Most absolute value of one position, quote currency.")
     max_gross: float = Field(UNLIMITED, gt=0, description="Most sum of absolute position values, quote currency.")
+    max_concentration: float = Field(UNLIMITED, gt=0, description="Most share of gross in one symbol, fraction.")
+    concentration_from: float = Field(
+        0.0, ge=0, le=1e9, description="Least gross that shares are taken of: the first position is no risk by itself.")
+    max_day_loss: float = Field(
+        UNLIMITED, gt=0, description="Loss in a UTC day from which only reducing orders pass until it ends, quote.")
     reduce_drawdown: float = Field(UNLIMITED, gt=0, description="Drawdown from which only reducing orders pass.")
     halt_drawdown: float = Field(UNLIMITED, gt=0, description="Drawdown from which no order passes.")
     cvar_limit: float = Field(UNLIMITED, gt=0, description="Most account CVaR (97.5 %, one bar), quote currency.")
@@ -134,7 +153,8 @@ DEFAULT = Profile(
     sizing=Sizing(entry=0.10, cost_ratio=0.15, fixed_notional=100_000.0, cvar_budget=0.01, cvar_horizon_s=86_400.0,
                   cvar_band=1.25, kelly_fraction=0.25, symbol_cap=100_000.0, gross_cap=500_000.0, lot=1e-4,
                   min_notional=10.0, select=5, select_hold=8),
-    fills=Fills(fee_bps=0.02, latency_ns=5_000_000, lot=1e-4, max_position=150_000.0, max_gross=600_000.0,
+    fills=Fills(size="displayed", fee_bps=0.02, latency_ns=5_000_000, lot=1e-4, max_position=150_000.0,
+                max_gross=600_000.0, max_concentration=0.5, concentration_from=300_000.0, max_day_loss=50_000.0,
                 reduce_drawdown=0.10, halt_drawdown=0.15, cvar_limit=10_000.0),
 )
 """Five alphas, blended by realised error per regime, sized by Kelly, CVaR budget and caps, filled across the spread.

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from jobs.chain.shard import TICKS
 from schemas.codec import NULL_LONG, Decoder, Encoder, Text
 from tests import reference_strategy
 from udfs import profiles
+from udfs.money import UNIT
 from udfs.stages import sizing
 
 SHARDS = 3
@@ -73,10 +75,12 @@ def test_reference_sums_equal_a_plain_program(columns: dict[str, Any], one: dict
     fills, decisions, risk = (read(one, topic) for topic in ("fills.v1", "decisions.v1", "risk.v1"))
     assert wanted["fills"] > 20
     assert len(fills["quantity"]) == wanted["fills"]
-    assert fills["quantity"].sum() == wanted["volume"]
-    assert decisions["symbol_pnl"].sum() == wanted["eq"]
+    profits = decisions["symbol_pnl"].tolist()
+    assert sum(fills["quantity"].tolist()) == wanted["volume"] * UNIT
+    assert sum(profits) == Fraction(wanted["eq"]) * UNIT
     assert decisions["spread"].sum() == wanted["spr"]
-    assert sum({decisions["symbol"].at(i): p for i, p in enumerate(decisions["symbol_pnl"])}.values()) == wanted["pnl"]
+    last = {decisions["symbol"].at(i): p for i, p in enumerate(profits)}
+    assert sum(last.values()) == Fraction(wanted["pnl"]) * UNIT
     assert decisions["score"].tolist() == in_order(risk["score"], risk, decisions)
     assert decisions["cvar_975"].tolist() == in_order(risk["cvar_975"], risk, decisions)
     assert risk["score"].sum() == pytest.approx(wanted["sig"], abs=1e-6)
@@ -127,6 +131,7 @@ def test_every_opportunity_has_a_decision_in_a_whole_chain(ticks: Log, one: dict
         chain = hashlib.blake2b(chain + message[5:-33], digest_size=16).hexdigest().encode()
         assert decisions["chain"].at(row) == chain
     sent = decisions["order_id"][decisions["order_id"] != NULL_LONG]
+    assert not filled["remaining"].any()
     assert sent.tolist() == filled["order_id"].tolist()
     made = decisions["intent_id"] != NULL_LONG
     assert decisions["intent_id"][made].tolist() == sized["intent_id"].tolist()
@@ -155,10 +160,12 @@ def test_ledger_adds_up_at_every_row(ticks: Log) -> None:
     topics = Chain(profile, SHARDS, 100).run(["pipeline"], ticks)
     equity, fills = read(topics, "equity.v1"), read(topics, "fills.v1")
     assert len(fills["quantity"]) > 5
-    np.testing.assert_allclose(equity["cash"] + equity["net"], equity["equity"], rtol=0, atol=1e-6)
-    sign = np.where(fills["side"] == 0, 1.0, -1.0)
-    cash = 1_000_000 - np.cumsum(sign * fills["quantity"] * fills["price"] + fills["fee"])
-    np.testing.assert_allclose(fills["cash"], cash, rtol=0, atol=1e-6)
+    assert (equity["cash"] + equity["net"] == equity["equity"]).all()
+    cash = 1_000_000 * UNIT
+    for side, quantity, price, fee, after in zip(*(fills[name].tolist() for name in (
+            "side", "quantity", "price", "fee", "cash")), strict=True):
+        cash -= (1 - 2 * side) * round(Fraction(quantity * price, UNIT)) + fee
+        assert after == cash
     assert (np.diff(equity["account_seq"]) > 0).all()
 
 

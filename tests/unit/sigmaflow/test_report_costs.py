@@ -1,32 +1,20 @@
 """Costs out of the record of a real chain: parts add up, benchmarks are named, whatever is missing is said."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 
-import schemas
-from jobs.chain.inprocess import Chain, contracts
-from schemas.codec import Decoder, column_kinds
+from jobs.chain.inprocess import Chain
 from sigmaflow import record, report_costs
 from sigmaflow.report_costs import _trades, analyse, latency_ns, sections
 from tests import reference_strategy
+from tests.frames import frame
 from tests.histories import eager
 from tests.unit.jobs.test_chain import log
 from udfs.costs import HORIZONS_S, PARTS
 
 MS = 1_000_000
-
-
-def frame(topics: dict[str, Any], topic: str, names: tuple[str, ...]) -> pd.DataFrame:
-    """Fields of a topic as `sigmaflow.record` gives them."""
-    schema = schemas.load(schemas.topics()[topic].schema)
-    reader = schema | {"fields": [field for field in schema["fields"] if field["name"] in names]}
-    messages = [m for part in topics[topic] for m in part]
-    columns = Decoder(reader, {contracts().id(topic): schema}).decode(messages).columns
-    return pd.DataFrame({name: record._column(columns[name], name, reader) for name in column_kinds(reader)})
 
 
 @pytest.fixture(scope="module")
