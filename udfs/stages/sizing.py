@@ -15,11 +15,11 @@ jumps too low (Danielsson and Zigrand 2006).
 Between turns a target may only shrink: to 0 when the symbol is no longer selected, to the CVaR budget when its CVaR
 is `sizing.cvar_band` times that. Every gate lets such a tick pass, with no limit but the held direction.
 
-Ranks are made anew at the first tick of every joint bar, and at most once a bar for a symbol that wants a target and
-has none of the first ranks: it may not have been a candidate when the bar began. A symbol is a candidate when its
-latest tick was warm, strong and worth the crossing, or a target is held in it, and it had a tick in the last
-`select_bars` bars. A target once taken is kept up to rank `select_hold`: a buffer that saves turnover (Novy-Marx and
-Velikov 2016).
+Ranks are made anew at the first tick of every joint bar, and within it by a tick that wants a target (or holds one) and
+has none of the first ranks, if a tenth of a bar has passed since: its symbol may not have been a candidate before. So
+there are at most eleven rankings a bar however many symbols there are. A symbol is a candidate when its latest tick was
+warm, strong and worth the crossing, or a target is held in it, and it had a tick in the last `select_bars` bars. A
+target once taken is kept up to rank `select_hold`: a buffer that saves turnover (Novy-Marx and Velikov 2016).
 """
 from __future__ import annotations
 
@@ -47,6 +47,9 @@ NO_TARGET = -1
 GAP_TICKS = 500
 """Ticks over which the event time between them is averaged."""
 
+RANKINGS = 10
+"""Rankings within a bar, beside the one at its start, that ticks without a rank may ask for."""
+
 LIMITS = np.dtype([(name, np.float64) for name in (
     "entry", "cost", "equity", "fixed", "budget", "horizon", "band", "kelly", "shrink", "symbol", "gross", "lot",
     "least", "noise", "penalty")] + [("select", np.int64), ("hold", np.int64), ("bar", np.int64)])
@@ -67,17 +70,16 @@ def hold(sizing: Sizing) -> int:
 
 
 def _symbol(sizing: Sizing) -> np.dtype[Any]:
-    """`wants`: the latest tick was warm, strong and worth the crossing; `asked`: bar in which it made ranks anew."""
+    """`wants`: the latest tick was warm, strong and worth the crossing; `gap`: mean event time between ticks, ns."""
     bars = sizing.select_bars if sizing.select else 1
     return np.dtype([("direction", np.int64), ("target", np.float64), ("score", np.float64), ("wants", np.int64),
-                     ("asked", np.int64), ("ts", np.int64), ("gaps", np.int64), ("gap", np.float64),
-                     ("joint", joint.symbol(bars))])
+                     ("ts", np.int64), ("gaps", np.int64), ("gap", np.float64), ("joint", joint.symbol(bars))])
 
 
 def _shared(sizing: Sizing) -> np.dtype[Any]:
-    """`ranks` holds the slots of the first `ranked` ranks, made in joint bar `bar`."""
-    return np.dtype([("intents", np.int64), ("joint", joint.SHARED), ("bar", np.int64), ("ranked", np.int64),
-                     ("ranks", np.int64, max(1, hold(sizing)))])
+    """`ranks` holds the slots of the first `ranked` ranks, made in joint bar `bar` at event time `ts`."""
+    return np.dtype([("intents", np.int64), ("joint", joint.SHARED), ("bar", np.int64), ("ts", np.int64),
+                     ("ranked", np.int64), ("ranks", np.int64, max(1, hold(sizing)))])
 
 
 @numba.njit(cache=True)
@@ -136,7 +138,7 @@ def _tradable(notional, mid, limit, binding):
         notional = math.copysign(whole, notional)
     if 0 < abs(notional) < limit.least:
         return 0.0, LEAST
-    return notional, binding
+    return notional + 0.0, binding  # -0.0 is 0.0
 
 
 @numba.njit(cache=True)
@@ -193,15 +195,13 @@ def _make_ranks(symbols, joints, a, common, slots, limit):
 
 
 @numba.njit(cache=True)
-def _renewed_rank(symbols, joints, a, common, slots, own, limit, turned):
+def _renewed_rank(symbols, joints, a, common, slots, own, limit, turned, ts):
     """Rank of the tick's symbol, made anew where the module's rule says so."""
-    s, rank = symbols[own], _rank(a, own)
-    misses = rank > limit.select if turned else s.target != 0 and rank > limit.hold
-    asks = misses and s.asked != common.bar
-    if asks:
-        s.asked = common.bar
-    if not asks and a.bar == common.bar:
+    rank = _rank(a, own)
+    misses = rank > limit.select if turned else symbols[own].target != 0 and rank > limit.hold
+    if a.bar == common.bar and not (misses and ts - a.ts >= limit.bar // RANKINGS):
         return rank
+    a.ts = ts
     _make_ranks(symbols, joints, a, common, slots, limit)
     return _rank(a, own)
 
@@ -245,7 +245,7 @@ def _kernel(symbols, joints, shared, commons, slots, slot, ts, bid, ask, score, 
         if limit.select > 0:
             joint.update(joints[own], common, ts[row] // limit.bar, mid)
             s.score, s.wants = score[row], passed[row, 0] and passed[row, 1] and passed[row, 3]
-            rank = _renewed_rank(symbols, joints, a, common, slots, own, limit, turned)
+            rank = _renewed_rank(symbols, joints, a, common, slots, own, limit, turned, ts[row])
             value[row, 4], bounds[row, 4], passed[row, 4] = rank, limit.select, rank <= limit.select
         intent[row], target[row], binding[row] = 0, 0.0, NO_TARGET
         if turned and passed[row, 4]:

@@ -113,7 +113,7 @@ def test_no_target_is_above_any_bound_and_cuts_change_no_bit() -> None:
     held = targets(rows, found)
     assert np.abs(held).max() <= min(s.fixed_notional, s.symbol_cap)
     assert np.abs(held).sum(axis=1).max() <= s.gross_cap + 1e-6
-    assert (held != 0).sum(axis=1).max() == s.select_hold
+    assert s.select < (held != 0).sum(axis=1).max() <= s.select_hold
     assert set(found["binding"][found["intent"] > 0]) >= {sizing.BUDGET, sizing.KELLY, sizing.SELECTION}
     at = np.flatnonzero(found["intent"])
     lots = np.abs(found["target_notional"][at]) / (0.5 * (rows["bid"] + rows["ask"])[at] * s.lot)
@@ -211,6 +211,12 @@ def test_a_turned_score_outside_the_top_closes_only() -> None:
     found = size([{"score": 0.5}, {"slot": 1, "score": 0.9}, {"score": -0.5}, {"score": -0.5}], **RANKED)
     assert (found["intent"][2], constraint(found, 2), found["target_notional"][2]) == (3, "selection", 0.0)
     assert found["intent"][3] == 0
+
+
+def test_within_a_bar_ranks_are_asked_for_after_a_tenth_of_it() -> None:
+    """A bar of 50 s here: the stronger symbol comes 4 s after the ranking, and asks in vain until 5 s have passed."""
+    rows = [{"score": 0.5}, *({"slot": 1, "score": 0.9, "ts_order": (1_000 + s) * NS} for s in (4, 5, 6))]
+    assert ranks(size(rows, **RANKED, select_bar_ns=50 * NS)) == [1, 3, 1, 1]
 
 
 def test_all_equal_scores_rank_by_first_seen() -> None:
