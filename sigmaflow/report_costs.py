@@ -186,7 +186,7 @@ def sections(decisions: pd.DataFrame, fills: pd.DataFrame, trades: pd.DataFrame,
 
 
 def _bps(cost: float, value: float) -> str:
-    return f"{1e4 * cost / value:,.2f} bp" if value > 0 else "n/a"
+    return f"{round(1e4 * cost / value, 2) + 0.0:,.2f} bp" if value > 0 else "n/a"
 
 
 def _cost_section(found: Analysis) -> str:

@@ -63,6 +63,8 @@ class Sizing(_Part):
     cvar_budget: float = Field(2.5e-5, gt=0, le=1, description="Most CVaR (97.5 %) of one position, fraction of "
                                "equity.")
     cvar_horizon_s: float = Field(0.0, ge=0, description="Event time that this CVaR is over, seconds; 0: one tick.")
+    cvar_sample_s: float = Field(5.0, gt=0, description="Event time between the mids that a tick's CVaR is carried to "
+                                 "the horizon by, seconds.")
     cvar_band: float = Field(UNLIMITED, ge=1, description="CVaR over its budget at which a held target is cut to the "
                              "budget; infinite leaves held targets alone.")
     kelly_fraction: float = Field(UNLIMITED, gt=0, description="Part of the full Kelly bet; infinite turns Kelly off.")

@@ -143,12 +143,36 @@ def test_a_forecast_must_be_worth_the_crossing() -> None:
     assert size([{"mu": 1.01e-4}], cost_ratio=0.5)["intent"].tolist() == [1]
 
 
-def test_the_budget_is_over_a_horizon_by_the_mean_time_between_ticks() -> None:
+def prices(mids: Any) -> list[dict[str, Any]]:
+    """A tick a second at these mids, none of them warm but the last."""
+    return [{"bid": m - 0.01, "ask": m + 0.01, "cvar_975": 0.001, "warm": n == len(mids) - 1}
+            for n, m in enumerate(mids)]
+
+
+def test_until_there_are_samples_the_budget_goes_by_the_time_between_ticks() -> None:
     """One tick a second: the CVaR over 100 s is ten times that of a tick."""
-    rows = [{"warm": 0}] * 50 + [{"cvar_975": 0.001}]
-    found = size(rows, cvar_budget=5e-4, cvar_horizon_s=100.0)
+    found = size(prices(np.full(50, 100.0)), cvar_budget=5e-4, cvar_horizon_s=100.0)
     assert constraint(found) == "cvar_budget"
     assert found["target_notional"][-1] == pytest.approx(0.5 * 1e6 * 5e-4 / (0.001 * 10))
+
+
+def test_the_budget_is_over_a_horizon_by_sampled_returns() -> None:
+    """A walk behind a bounce of as much again: what is sampled every 20 s sees the walk alone."""
+    rng = np.random.default_rng(4)
+    walk = np.cumsum(rng.normal(0, 1e-4, 4_000))
+    mids = 100 * np.exp(walk + 5e-4 * np.where(np.arange(4_000) % 2, 1, -1))
+    found = size(prices(mids), cvar_budget=1e-3, cvar_horizon_s=400.0, cvar_sample_s=20.0, symbol_cap=1e9,
+                 fixed_notional=1e9, kelly_fraction=1e9, gross_cap=1e9)
+    factor = 0.5 * 1e6 * 1e-3 / 0.001 / found["target_notional"][-1]
+    tick = np.sqrt(np.mean(np.diff(np.log(mids))[-500:] ** 2))
+    assert factor == pytest.approx(np.sqrt(400) * 1e-4 / tick, rel=0.15)  # 100 samples: a standard error of 7 %
+    assert factor < np.sqrt(400) / 5
+
+
+def test_a_horizon_has_at_least_the_cvar_of_a_tick() -> None:
+    """Prices that are back at every sample move over no horizon; one tick they do."""
+    found = size(prices(100 + 0.1 * (np.arange(400) % 2)), cvar_budget=5e-5, cvar_horizon_s=100.0, cvar_sample_s=2.0)
+    assert (constraint(found), found["target_notional"][-1]) == ("cvar_budget", 0.5 * 1e6 * 5e-5 / 0.001)
 
 
 def test_ticks_at_one_instant_are_a_nanosecond_apart() -> None:
