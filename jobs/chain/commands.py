@@ -19,6 +19,8 @@ ACCOUNT = -1
 STATES = ("none", "resume", "reduce", "halt")
 """Commands to the account by the number that the ledger's stage knows them by."""
 MODEL = ("model",)
+NOBODY = -1
+"""Command of a ruling that nobody gave one for."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,24 @@ class Rulings:
         new = [c for c in self._channel.commands() if c.offset not in self._ruled and c.kind in self._kinds]
         first = self._place() if new else None
         if first is not None:
-            made = [Ruling(c.offset, c.kind, c.model, self._scope, first) for c in new]
-            self._channel.rule(made)
-            self._held += made
-            self._ruled |= {r.command for r in made}
+            self._rule([Ruling(c.offset, c.kind, c.model, self._scope, first) for c in new])
+
+    def begin(self, kind: str, model: str, fresh: bool) -> bool:
+        """Rule on what a job was submitted with, unless there was a ruling before: a restart must not undo a command.
+
+        It holds from 0 on where nothing was ever done. Gives False where the place cannot be told yet.
+        """
+        if self._held:
+            return True
+        first = 0 if fresh else self._place()
+        if first is not None:
+            self._rule([Ruling(NOBODY, kind, model, self._scope, first)])
+        return first is not None
+
+    def _rule(self, made: list[Ruling]) -> None:
+        self._channel.rule(made)
+        self._held += made
+        self._ruled |= {r.command for r in made}
 
     def numbers(self, first: int, count: int) -> NDArray[np.int64]:
         """The account's command for each of `count` places from `first` on, 0 for none; the last one of a place counts.

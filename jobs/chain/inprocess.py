@@ -17,6 +17,7 @@ from jobs.chain.contracts import Contracts
 from jobs.chain.messages import NEXT, PROPOSALS, ROWS, Emission, MicroBatch
 from jobs.chain.shard import DEAD, TICKS, ShardWorker
 from jobs.chain.total_order import QUIET
+from udfs.models import Models
 from udfs.order import Frontier
 from udfs.profiles import Profile
 
@@ -90,8 +91,9 @@ class Chain:
     """
 
     def __init__(self, profile: Profile, shards: int, largest: int = 1_000_000, seed: int = 0, restart: float = 0.0,
-                 taps: tuple[str, ...] = (), impatient: float = 0.0, known: Contracts | None = None) -> None:
-        self._profile, self._count, self._taps = profile, shards, taps
+                 taps: tuple[str, ...] = (), impatient: float = 0.0, known: Contracts | None = None,
+                 models: Models | None = None) -> None:
+        self._profile, self._count, self._taps, self._models = profile, shards, taps, models
         self._largest, self._restart, self._impatient = largest, restart, impatient
         self._random = np.random.default_rng(seed)
         self._contracts = known or contracts()
@@ -116,9 +118,9 @@ class Chain:
 
     def _shards(self, job: str) -> list[MicroBatch]:
         """Run a job's shards; the rows that they give the account."""
-        plan = plans.shard(job, self._profile, self._contracts, self._count, self._taps)
+        plan = plans.shard(job, self._profile, self._contracts, self._count, self._taps, self._models)
         stores = [Memory() for _ in range(self._count)]
-        edges = self.edges if plan.source == TICKS else None
+        edges = self.edges if plan.learns else None
         workers = [ShardWorker(plan, shard, store, edges) for shard, store in enumerate(stores)]
         rows: list[MicroBatch] = []
         for batch in self._interleaved(plan.source):

@@ -2,17 +2,18 @@
 
 A version may be registered while a job runs, or between two runs of it. Ticks that came before it was known were
 refused, and must be refused by every replay, which knows it from its beginning. So the first refusal for an id is
-written as a ruling before it is acted on, and so is the place from which on the id is known: the end of the log at that
-moment, since nothing beyond it can have been refused.
+written as a ruling before it is acted on, and so is the place from which on the id is known: the first tick that was
+read with it, or the end that the log had when this attempt began, since earlier attempts may have refused up to there.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.chain.commands import Channel, Ruling
+from jobs.chain.commands import NOBODY, Ruling
+from jobs.chain.total_order import Edges
 from schemas.codec import HEADER, OK, UNKNOWN_SCHEMA
 
 UNKNOWN, KNOWN = "schema_unknown", "schema_known"
@@ -20,13 +21,14 @@ NO_ID = -1
 
 
 class KnownSchemas:
-    """The ids of one partition. `end` gives the end of its log, None where the broker does not tell."""
+    """The ids of one partition."""
 
-    def __init__(self, channel: Channel, partition: int, end: Callable[[], int | None]) -> None:
-        self._channel, self._partition, self._end = channel, partition, end
+    def __init__(self, edges: Edges, partition: int) -> None:
+        self._edges, self._partition = edges, partition
+        self._began = edges.end(partition)
         self._refused: dict[int, list[tuple[int, int | None]]] = {}
         """Spans of offsets in which an id is unknown; the last one may be open."""
-        for ruling in channel.rulings():
+        for ruling in edges.rulings():
             if ruling.partition == partition:
                 self._take(ruling)
 
@@ -43,8 +45,10 @@ class KnownSchemas:
         if not self._refused and not unknown.any():
             return
         ids = schema_ids(messages)
-        self._rule(KNOWN, [(number, end) for number in sorted({*ids[verdict == OK].tolist()} & self._open())
-                           if (end := self._end()) is not None])
+        self._began = self._edges.end(self._partition) if self._began is None else self._began
+        if self._began is not None:
+            self._rule(KNOWN, [(number, max(self._began, int(offsets[(verdict == OK) & (ids == number)][0])))
+                               for number in sorted({*ids[verdict == OK].tolist()} & self._open())])
         for number in {*ids.tolist()} & self._refused.keys():
             for first, last in self._refused[number]:
                 within = (offsets >= first) if last is None else (offsets >= first) & (offsets < last)
@@ -56,9 +60,9 @@ class KnownSchemas:
         return {number for number, spans in self._refused.items() if spans and spans[-1][1] is None}
 
     def _rule(self, kind: str, places: Sequence[tuple[int, int]]) -> None:
-        made = [Ruling(-1, kind, "", self._partition, first, number) for number, first in places]
+        made = [Ruling(NOBODY, kind, "", self._partition, first, number) for number, first in places]
         if made:
-            self._channel.rule(made)
+            self._edges.rule(made)
         for ruling in made:
             self._take(ruling)
 

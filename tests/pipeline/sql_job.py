@@ -39,6 +39,6 @@ statements.add_insert_sql(f"""INSERT INTO `functions` SELECT symbol, seq, last_s
     {', '.join(f"{f.name}({', '.join(f.inputs)})" for f in OVER_TICKS)},
     book_pressure(imbalance(bid_size, ask_size))
     FROM `{namespace}.market.ticks.v1` {bounded}""")
-statements.add_insert_sql(f"""INSERT INTO `equity` SELECT COUNT(*), MAX(equity), MAX(state), MAX(kafka_key)
+statements.add_insert_sql(f"""INSERT INTO `equity` SELECT COUNT(*), MAX(equity) / 1E9, MAX(state), MAX(kafka_key)
     FROM `{namespace}.equity.v1` {bounded}""")
 statements.execute()

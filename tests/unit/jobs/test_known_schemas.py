@@ -30,21 +30,31 @@ def judged(known: KnownSchemas, first: int, ids: list[int], readable: set[int]) 
     return [v == UNKNOWN_SCHEMA for v in verdict.tolist()]
 
 
-def test_a_version_is_read_from_the_end_of_the_log_at_which_it_became_known() -> None:
+def test_a_version_is_read_from_its_first_tick_on_that_was_read() -> None:
     edges = Broker()
-    known = KnownSchemas(edges, 0, lambda: edges.end(0))
-    assert judged(known, 0, [OLD, NEW, NEW], {OLD}) == [False, True, True]
+    edges.told = 0
+    known = KnownSchemas(edges, 0)
+    assert judged(known, 0, [OLD, NEW], {OLD}) == [False, True]
+    assert judged(known, 2, [OLD, NEW, NEW], {OLD, NEW}) == [False, False, False]
+    assert [(r.kind, r.first) for r in edges.ruled] == [(UNKNOWN, 1), (KNOWN, 3)]
+
+
+def test_what_an_earlier_attempt_may_have_refused_stays_refused() -> None:
+    """The log reached to 5 when this attempt began."""
+    edges = Broker()
     edges.told = 5
+    known = KnownSchemas(edges, 0)
+    assert judged(known, 0, [OLD, NEW, NEW], {OLD}) == [False, True, True]
     assert judged(known, 3, [NEW, OLD, NEW, NEW], {OLD, NEW}) == [True, False, False, False]
     assert [(r.kind, r.schema_id, r.first) for r in edges.ruled] == [(UNKNOWN, NEW, 1), (KNOWN, NEW, 5)]
-    again = KnownSchemas(Broker(*edges.ruled), 0, lambda: None)
+    again = KnownSchemas(Broker(*edges.ruled), 0)
     assert judged(again, 0, [OLD, NEW, NEW, NEW, OLD, NEW, NEW], {OLD, NEW}) == [
         False, True, True, True, False, False, False]
 
 
 def test_a_version_stays_unknown_while_the_broker_does_not_tell() -> None:
     edges = Broker()
-    known = KnownSchemas(edges, 0, lambda: edges.end(0))
+    known = KnownSchemas(edges, 0)
     judged(known, 0, [NEW], set())
     assert judged(known, 1, [NEW, OLD], {OLD, NEW}) == [True, False]
     assert [r.kind for r in edges.ruled] == [UNKNOWN]
@@ -52,7 +62,7 @@ def test_a_version_stays_unknown_while_the_broker_does_not_tell() -> None:
 
 def test_what_was_never_refused_needs_no_ruling() -> None:
     edges = Broker()
-    known = KnownSchemas(edges, 0, lambda: edges.end(0))
+    known = KnownSchemas(edges, 0)
     assert judged(known, 0, [OLD, NEW], {OLD, NEW}) == [False, False]
     assert not edges.ruled
 
@@ -61,7 +71,7 @@ def test_damaged_bytes_make_no_version_known() -> None:
     """Only a tick that was read shows that its version is."""
     edges = Broker(Ruling(-1, UNKNOWN, "", 0, 0, NEW))
     edges.told = 9
-    known = KnownSchemas(edges, 0, lambda: edges.end(0))
+    known = KnownSchemas(edges, 0)
     verdict = np.array([OK + 3], np.uint8)
     known.judge([b"\1" + NEW.to_bytes(4, "big")], np.array([4]), verdict)
     assert len(edges.ruled) == 1
@@ -69,4 +79,4 @@ def test_damaged_bytes_make_no_version_known() -> None:
 
 def test_other_partitions_are_judged_apart() -> None:
     edges = Broker(Ruling(-1, UNKNOWN, "", 1, 0, NEW))
-    assert judged(KnownSchemas(edges, 0, lambda: 0), 0, [NEW], {NEW}) == [False]
+    assert judged(KnownSchemas(edges, 0), 0, [NEW], {NEW}) == [False]

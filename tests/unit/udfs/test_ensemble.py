@@ -21,9 +21,12 @@ def signals() -> dict:
     return run(alphas.stage(profiles.DEFAULT), ticks)
 
 
+NORMAL = profiles.DEFAULT.model_copy(update={"ensemble": Ensemble()})
+
+
 @pytest.fixture(scope="module")
 def found(signals: dict) -> dict:
-    return run(ensemble.stage(profiles.DEFAULT), signals)
+    return run(ensemble.stage(NORMAL), signals)
 
 
 def test_weights_sum_to_one_and_variance_is_total(signals: dict, found: dict) -> None:
@@ -84,7 +87,14 @@ def test_logistic_blend_has_fixed_weights(signals: dict) -> None:
 
 
 def test_cuts_change_no_bit(signals: dict, found: dict) -> None:
-    same(run(ensemble.stage(profiles.DEFAULT), signals, range(13, ROWS, 13)), found)
+    same(run(ensemble.stage(NORMAL), signals, range(13, ROWS, 13)), found)
+
+
+def test_adaptive_intervals_change_neither_weights_nor_mu(signals: dict, found: dict) -> None:
+    adaptive = run(ensemble.stage(profiles.DEFAULT), signals)
+    for name in ("weights", "mu", "q50"):
+        np.testing.assert_array_equal(adaptive[name], found[name])
+    assert (adaptive["sigma"] != found["sigma"]).any()
 
 
 def test_signals_of_another_profile_are_refused(signals: dict) -> None:
