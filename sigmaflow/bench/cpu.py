@@ -23,6 +23,7 @@ PYTHON = ("admit", "order, ", "sizing", "fills", "features", "alphas", "ensemble
 KINDS = (("C1 Comp", "compiler"), ("C2 Comp", "compiler"), ("GC Thread", "collector"), ("G1 ", "collector"),
          ("VM Thread", "collector"), ("Source Data Fet", "Kafka consumer"), ("kafka-producer", "Kafka producer"),
          ("kafka-coordina", "Kafka consumer"), ("data-plane-kafk", "Kafka requests"), ("Source", "source"),
+         ("OutputFlusher", "output flushers"), ("Time Trigger", "timers"), ("AsyncOperations", "checkpoints"),
          ("flink-", "Flink runtime"), ("pekko", "Flink runtime"), ("Flink Netty", "network"))
 """Kinds of JVM threads by the first letters of their names, of which Linux keeps fifteen."""
 
