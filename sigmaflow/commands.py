@@ -13,9 +13,9 @@ from connectors import broker
 from connectors.registry import value_schema_id
 from jobs.chain.contracts import lookup
 from jobs.chain.messages import COMMANDS, RULINGS, RecordReader, RecordWriter
-from sigmaflow.errors import UserError
+from sigmaflow.errors import NotRunning
+from sigmaflow.output import Record, console
 from sigmaflow.settings import Settings, load
-from sigmaflow.stack import console
 
 PATIENCE_S = 5.0
 """Longest wait for a chain to say from where on a command holds."""
@@ -30,14 +30,21 @@ class InForce:
     seconds: float
 
 
-def run(kind: str, reason: str, namespace: str, account: str) -> None:
-    """Give a command to the account and print from where on it holds.
+def run(kind: str, reason: str, namespace: str, account: str) -> dict[str, Any]:
+    """Give a command to the account; gives from where on it holds.
 
-    Raises UserError where no chain takes it within five seconds: it then holds from the next start on.
+    Raises NotRunning where no chain takes it within five seconds: it then holds from the next start on.
     """
-    for found in give(load(), kind, reason, namespace, account):
-        console().print(f"{SAYS[kind]} from account_seq {found.ruling['first']:,} on "
-                        f"(in force after {found.seconds * 1_000:.0f} ms).")
+    return {"command": kind, "account": account,
+            "in_force": [{"from_account_seq": found.ruling["first"], "after_ms": round(found.seconds * 1_000, 1)}
+                         for found in give(load(), kind, reason, namespace, account)]}
+
+
+def draw(answer: Record) -> None:
+    """Print from where on a command holds."""
+    for scope in answer["in_force"]:
+        console().print(f"{SAYS[answer['command']]} from account_seq {scope['from_account_seq']:,} on "
+                        f"(in force after {scope['after_ms']:.0f} ms).")
 
 
 def give(settings: Settings, kind: str, reason: str = "", namespace: str = "", account: str = "paper", model: str = "",
@@ -53,7 +60,7 @@ def give(settings: Settings, kind: str, reason: str = "", namespace: str = "", a
         while found < scopes:
             message = rulings.poll(max(0.0, began + PATIENCE_S - time.monotonic()))
             if message is None:
-                raise UserError("command", f"a running chain must take {kind!r} within {PATIENCE_S:.0f} s",
+                raise NotRunning("command", f"a running chain must take {kind!r} within {PATIENCE_S:.0f} s",
                                 f"{found} of {scopes} rulings on command {offset} came",
                                 "it holds as soon as the chain runs: look at `make status`")
             record = reader.read(message.value()) if message.error() is None else {}
