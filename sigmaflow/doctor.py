@@ -185,8 +185,8 @@ def ports(patient: Patient) -> list[Finding]:
     wanted = {name: port for name, port in s.ports().items() if _host(s, name) in LOCAL}
     foreign = taken(wanted, listeners(), patient.programs)
     if foreign:
-        return [Finding("ports", BAD, f"{name} {port} is held by {who}", "stop that program, or start beside it: "
-                        "SIGMAFLOW_PORT_OFFSET=1000") for name, port, who in foreign]
+        return [Finding("ports", BAD, f"{name} {port} is held by {_who(pid)}", "stop that program, or start beside "
+                        "it: SIGMAFLOW_PORT_OFFSET=1000") for name, port, pid in foreign]
     return [Finding("ports", OK, f"{len(wanted)} free, or held by this stack")]
 
 
@@ -200,14 +200,14 @@ def listeners() -> dict[int, int | None]:
 
 
 def taken(wanted: Mapping[str, int], held: Mapping[int, int | None],
-          own: Iterable[int]) -> list[tuple[str, int, str]]:
-    """Ports that others hold: setting, port, and who.
+          own: Iterable[int]) -> list[tuple[str, int, int | None]]:
+    """Ports that others hold: setting, port, and process.
 
     >>> taken({"kafka.port": 9092, "redis.port": 6379}, {9092: 7, 6379: 8}, [7])
-    [('redis.port', 6379, 'process 8')]
+    [('redis.port', 6379, 8)]
     """
     mine = set(own)
-    return [(name, port, _who(held[port])) for name, port in wanted.items() if port in held and held[port] not in mine]
+    return [(name, port, held[port]) for name, port in wanted.items() if port in held and held[port] not in mine]
 
 
 def _who(pid: int | None) -> str:

@@ -59,9 +59,13 @@ def last_line(as_json: bool) -> Iterator[None]:
         yield
         return
     held = _LastLine()
-    with redirect_stdout(held):
-        yield
-    print(held.line, end="", flush=True)
+    try:
+        with redirect_stdout(held):
+            yield
+    except BaseException:  # it did not come to its end: no line is the last one
+        sys.stderr.write(held.rest())
+        raise
+    print(held.rest(), end="", flush=True)
 
 
 class _LastLine(io.TextIOBase):
@@ -81,6 +85,10 @@ class _LastLine(io.TextIOBase):
             sys.stderr.write(self.line)
             self.line = f"{line}\n"
         return len(text)
+
+    def rest(self) -> str:
+        """What was not passed on."""
+        return self.line + self._begun
 
 
 def show(as_json: bool, ask: Callable[[], Record], draw: Callable[[Record], object]) -> Record:
