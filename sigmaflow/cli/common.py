@@ -16,7 +16,6 @@ MARKET = "market"
 EXAMPLES = "Examples:"
 NEGATIVE = {"ignore_unknown_options": True}
 """Ids may be negative numbers, which look like options."""
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Annotated
 
 import typer
 
-from sigmaflow.cli.common import MARKET, PASS_ON, AsJson, From, command, contract_names, group, namespace, topic_names
+from sigmaflow.cli.common import MARKET, AsJson, From, command, contract_names, group, namespace, topic_names
 
 PANEL = "Topics and contracts"
 app = group()
@@ -46,10 +44,19 @@ def setup_topics(as_json: AsJson = False) -> None:
 
 
 @command(app, PANEL, "sigmaflow monitor-topics fills.v1 --limit 10",
-         "sigmaflow monitor-topics equity.v1 --from-beginning", settings=PASS_ON)
-def monitor_topics(context: typer.Context) -> None:
-    """Decoded messages of a topic as they flow: monitor-topics TOPIC [--limit N] [--from-beginning]."""
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "connectors.monitor", *context.args]))
+         "sigmaflow monitor-topics equity.v1 --from-beginning --json")
+def monitor_topics(
+    topic: Annotated[str, typer.Argument(help="For example fills.v1; a run's topics begin with its namespace.",
+                                         autocompletion=topic_names)],
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest message.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Decoded messages of a topic as they flow, until interrupted."""
+    from connectors.monitor import monitor
+    from sigmaflow.settings import load
+
+    monitor(topic, load(), limit, from_beginning, as_json)
 
 
 @command(schema, PANEL, "sigmaflow schema list", name="list")

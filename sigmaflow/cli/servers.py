@@ -104,12 +104,13 @@ def clean() -> None:
     stack.clean()
 
 
-@command(app, PANEL, "sigmaflow settings", "SIGMAFLOW_PORT_OFFSET=1000 sigmaflow settings")
-def settings() -> None:
-    """Print the settings in force as JSON; secrets are masked."""
-    from sigmaflow.settings import load
+@command(app, PANEL, "sigmaflow settings", "SIGMAFLOW_PORT_OFFSET=1000 sigmaflow settings --json")
+def settings(as_json: AsJson = False) -> None:
+    """Print the settings in force; secrets are masked."""
+    from sigmaflow.output import print_table, show
+    from sigmaflow.settings import load, rows
 
-    typer.echo(load().model_dump_json(indent=2))
+    show(as_json, lambda: load().model_dump(mode="json"), lambda answer: print_table(rows(answer)))
 
 
 @app.command(hidden=True)

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ from sigmaflow.settings import ROOT, load
 WANTED = {"help", "start", "stop", "status", "restart", "logs", "clean", "setup-topics", "monitor-topics", "smoke-test",
           "dashboard", "metrics", "check", "test", "reference", "replay", "report", "audit"}
 COMMANDS = dict(docs.commands())
-SILENT = {"up", "stop", "restart", "logs", "clean", "monitor-topics", "settings"}
-"""Commands without --json: they show nothing, or lines for ever, or JSON in any case."""
+SILENT = {"up", "stop", "restart", "logs", "clean"}
+"""Commands without --json: they show nothing, or what others have written."""
 
 WRONG = [
     ("logs", "nothing"), ("savepoint", "--lst"), ("explain",), ("nonsense",), ("dlq", "nonsense"),
@@ -44,14 +46,23 @@ DOWN = [
     ("schema", "check", "--registry"), ("schema", "diff", "tick", "--registry"), ("dashboard", "--json"),
     ("monitor-topics", "fills.v1"),
 ]
+ENDS = [*((arguments, ExitCode.WRONG) for arguments in WRONG), *((arguments, ExitCode.NOT_RUNNING) for arguments in DOWN)]
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A data directory without a stack, and ports where nothing listens."""
     monkeypatch.setenv("SIGMAFLOW_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SIGMAFLOW_PORT_OFFSET", "4000")
-    return tmp_path
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def named(value: object) -> str:
+    """Name of a case: its command line."""
+    return " ".join(value) if isinstance(value, tuple) else ""
 
 
 def run(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -128,9 +139,7 @@ def test_exit_codes_do_not_change() -> None:
 
 
 @pytest.mark.usefixtures("nowhere")
-@pytest.mark.parametrize(("arguments", "code"), [*((a, ExitCode.WRONG) for a in WRONG),
-                                                 *((a, ExitCode.NOT_RUNNING) for a in DOWN)],
-                         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(("arguments", "code"), ENDS, ids=named)
 def test_an_error_is_one_sentence_and_its_kind_the_exit_code(
     arguments: tuple[str, ...], code: ExitCode, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,14 +151,10 @@ def test_an_error_is_one_sentence_and_its_kind_the_exit_code(
 
 
 @pytest.mark.usefixtures("nowhere")
-@pytest.mark.parametrize(("arguments", "code"), [*((a, ExitCode.WRONG) for a in WRONG),
-                                                 *((a, ExitCode.NOT_RUNNING) for a in DOWN)],
-                         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(("arguments", "code"), [end for end in ENDS if end[0][0] not in SILENT], ids=named)
 def test_with_json_an_error_is_an_object_on_stderr(
     arguments: tuple[str, ...], code: ExitCode, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if arguments[0] in SILENT:
-        pytest.skip(f"{arguments[0]} has no --json")
     assert program.run([*arguments, "--json"]) == code
     out, error = capfd.readouterr()
     told: dict[str, Any] = json.loads(error.splitlines()[-1])["error"]
