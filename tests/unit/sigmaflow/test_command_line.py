@@ -46,7 +46,7 @@ DOWN = [
     ("schema", "check", "--registry"), ("schema", "diff", "tick", "--registry"), ("dashboard", "--json"),
     ("monitor-topics", "fills.v1"),
 ]
-ENDS = [*((arguments, ExitCode.WRONG) for arguments in WRONG), *((arguments, ExitCode.NOT_RUNNING) for arguments in DOWN)]
+ENDS = [*((words, ExitCode.WRONG) for words in WRONG), *((words, ExitCode.NOT_RUNNING) for words in DOWN)]
 
 
 @pytest.fixture
