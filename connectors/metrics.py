@@ -132,54 +132,60 @@ class Exporter(Collector):
     def _account(self) -> Iterator[Metric]:
         rows = dict(self._totals.accounts)
         for name, column, text in ACCOUNT_GAUGES:
-            yield _gauge(name, text, ("account",), {(a,): row[column] for a, row in rows.items()})
+            yield gauge(name, text, ("account",), {(a,): row[column] for a, row in rows.items()})
         states = {(a, s): float(row["state"] == s) for a, row in rows.items() for s in STATES}
-        yield _gauge("sigmaflow_trading_state", "1 for the state the account is in.", ("account", "state"), states)
+        yield gauge("sigmaflow_trading_state", "1 for the state the account is in.", ("account", "state"), states)
         marked = {(a,): row["ts_order"] / 1e9 for a, row in rows.items()}
-        yield _gauge("sigmaflow_last_mark_timestamp_seconds", "Event time of the last mark.", ("account",), marked)
+        yield gauge("sigmaflow_last_mark_timestamp_seconds", "Event time of the last mark.", ("account",), marked)
         for name, column in (("sigmaflow_orders", "orders"), ("sigmaflow_fills", "fills")):
             text = f"{column.capitalize()} of the account so far."
-            yield _counter(name, text, ("account",), {(a,): row[column] for a, row in rows.items()})
+            yield counter(name, text, ("account",), {(a,): row[column] for a, row in rows.items()})
 
     def _symbols(self) -> Iterator[Metric]:
         rows = dict(self._totals.positions)
         labels = ("account", "symbol")
-        yield _gauge("sigmaflow_position_base", "Position, in base units.", labels,
-                     {key: row["position"] for key, row in rows.items()})
-        yield _gauge("sigmaflow_position_quote", "Position at its mark, in quote currency.", labels,
-                     {key: row["position"] * row["mid"] for key, row in rows.items()})
-        yield _gauge("sigmaflow_symbol_pnl_quote", "Profit of the symbol since the start, in quote currency.", labels,
-                     {key: row["symbol_pnl"] for key, row in rows.items()})
+        yield gauge("sigmaflow_position_base", "Position, in base units.", labels,
+                    {key: row["position"] for key, row in rows.items()})
+        yield gauge("sigmaflow_position_quote", "Position at its mark, in quote currency.", labels,
+                    {key: row["position"] * row["mid"] for key, row in rows.items()})
+        yield gauge("sigmaflow_symbol_pnl_quote", "Profit of the symbol since the start, in quote currency.", labels,
+                    {key: row["symbol_pnl"] for key, row in rows.items()})
 
     def _flow(self) -> Iterator[Metric]:
         t = self._totals
-        yield _counter("sigmaflow_intents", "Targets asked for.", ("account",), {(a,): n for a, n in t.intents.items()})
-        yield _counter("sigmaflow_decisions", "Decisions by verdict: sent, or the first gate that failed.",
-                       ("account", "verdict"), dict(t.decisions))
-        yield _counter("sigmaflow_rejected_ticks", "Ticks refused at admission, by reason.", ("reason",),
-                       {(reason,): n for reason, n in t.rejected.items()})
-        yield _counter("sigmaflow_topic_records", "Records ever written to a topic of the chain.", ("topic",),
-                       {(topic,): n for topic, n in t.end_offsets.items()})
-        yield _histogram("sigmaflow_tick_to_fill_seconds", "Event time of a live tick to its fill's Kafka timestamp.",
-                         t.tick_to_fill)
-        yield _histogram("sigmaflow_order_to_fill_seconds", "Event time from decision to fill.", t.order_to_fill)
+        yield counter("sigmaflow_intents", "Targets asked for.", ("account",), {(a,): n for a, n in t.intents.items()})
+        yield counter("sigmaflow_decisions", "Decisions by verdict: sent, or the first gate that failed.",
+                      ("account", "verdict"), dict(t.decisions))
+        yield counter("sigmaflow_rejected_ticks", "Ticks refused at admission, by reason.", ("reason",),
+                      {(reason,): n for reason, n in t.rejected.items()})
+        yield counter("sigmaflow_topic_records", "Records ever written to a topic of the chain.", ("topic",),
+                      {(topic,): n for topic, n in t.end_offsets.items()})
+        yield histogram("sigmaflow_tick_to_fill_seconds", "Event time of a live tick to its fill's Kafka timestamp.",
+                        (), {(): t.tick_to_fill})
+        yield histogram("sigmaflow_order_to_fill_seconds", "Event time from decision to fill.", (),
+                        {(): t.order_to_fill})
 
     def _process(self) -> Iterator[Metric]:
         t = self._totals
-        yield _gauge("sigmaflow_consumer_lag_records", "Records of a topic not read yet by the results process.",
-                     ("topic",), {(topic,): n for topic, n in t.lag.items()})
-        yield _gauge("sigmaflow_results_pending_rows", "Rows read and not yet taken by QuestDB.", (), {(): t.pending})
-        yield _counter("sigmaflow_questdb_rows", "Rows QuestDB has taken.", (), {(): t.rows_written})
-        yield _counter("sigmaflow_results_errors", "Failed attempts, by where.", ("where",),
-                       {(where,): n for where, n in t.errors.items()})
-        yield _counter("sigmaflow_undecodable_records", "Records of our own topics that could not be read.", ("topic",),
-                       {(topic,): n for topic, n in t.undecodable.items()})
+        yield gauge("sigmaflow_consumer_lag_records", "Records of a topic not read yet by the results process.",
+                    ("topic",), {(topic,): n for topic, n in t.lag.items()})
+        yield gauge("sigmaflow_results_pending_rows", "Rows read and not yet taken by QuestDB.", (), {(): t.pending})
+        yield counter("sigmaflow_questdb_rows", "Rows QuestDB has taken.", (), {(): t.rows_written})
+        yield counter("sigmaflow_results_errors", "Failed attempts, by where.", ("where",),
+                      {(where,): n for where, n in t.errors.items()})
+        yield counter("sigmaflow_undecodable_records", "Records of our own topics that could not be read.", ("topic",),
+                      {(topic,): n for topic, n in t.undecodable.items()})
 
 
 def serve(totals: Totals, host: str, port: int) -> Any:
-    """Serve the metrics over HTTP from a thread of its own; returns the server. Raises OSError for a taken port."""
+    """Serve the metrics of the results as `serve_collector` does."""
+    return serve_collector(Exporter(totals), host, port)
+
+
+def serve_collector(collector: Collector, host: str, port: int) -> Any:
+    """Serve metrics over HTTP from a thread of its own; returns the server. Raises OSError for a taken port."""
     registry = CollectorRegistry()
-    registry.register(Exporter(totals))
+    registry.register(collector)
     server, _ = start_http_server(port, addr=host, registry=registry)
     return server
 
@@ -188,21 +194,25 @@ Samples = Mapping[Any, float]
 """Label values, in the order of the labels' names, to the metric's value."""
 
 
-def _gauge(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:
+def gauge(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:
+    """A family of values that rise and fall."""
     family = GaugeMetricFamily(name, text, labels=list(labels))
     for key, value in samples.items():
         family.add_metric(key, value)
     return family
 
 
-def _counter(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:
+def counter(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:
+    """A family of counts since the start; Prometheus adds `_total` to the name."""
     family = CounterMetricFamily(name, text, labels=list(labels))
     for key, value in samples.items():
         family.add_metric(key, value)
     return family
 
 
-def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
-    family = HistogramMetricFamily(name, text)
-    family.add_metric([], histogram.buckets(), histogram.sum)
+def histogram(name: str, text: str, labels: Iterable[str], samples: Mapping[Any, Histogram]) -> Metric:
+    """A family of histograms."""
+    family = HistogramMetricFamily(name, text, labels=list(labels))
+    for key, held in samples.items():
+        family.add_metric(key, held.buckets(), held.sum)
     return family

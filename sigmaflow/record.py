@@ -18,7 +18,8 @@ from confluent_kafka import Message
 import schemas
 from connectors.consume import messages
 from connectors.registry import Registry
-from schemas.codec import LONG, NULL_LONG, STRING, Decoder, Text, column_kinds
+from schemas.codec import NULL_LONG, STRING, Decoder, Text, column_kinds
+from schemas.units import plain_columns, scaled
 from sigmaflow.settings import Settings
 
 CHUNK = 20_000
@@ -64,7 +65,8 @@ def read_topic(settings: Settings, topic: str, columns: tuple[str, ...], namespa
 
 def _chunk(decoder: Decoder, reader: Mapping[str, Any], chunk: list[Message]) -> pd.DataFrame:
     batch = decoder.decode([message.value() for message in chunk])
-    data = {name: _column(batch.columns[name], name, reader) for name in column_kinds(reader)}
+    columns = plain_columns(batch.columns, scaled(reader))
+    data = {name: _column(columns[name], name, reader) for name in column_kinds(reader)}
     data["kafka_ms"] = np.fromiter((message.timestamp()[1] for message in chunk), np.int64, len(chunk))
     return pd.DataFrame(data)[batch.verdict == 0]
 
@@ -76,7 +78,7 @@ def _column(values: Any, name: str, reader: Mapping[str, Any]) -> Any:
         return _strings(values)
     if isinstance(kind, dict):
         return np.array(kind["symbols"], dtype=object)[values]
-    if isinstance(kind, list) and column_kinds(reader)[name] == LONG:
+    if isinstance(kind, list) and values.dtype == np.int64:
         return pd.arrays.IntegerArray(values.copy(), values == NULL_LONG)
     return values
 

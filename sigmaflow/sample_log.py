@@ -55,12 +55,16 @@ def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | No
 
 
 def many(seed: int) -> Iterator[Log]:
-    """Logs without end, by turns with orders that wait and with orders filled at once and a mark at every tick."""
+    """Logs without end, by turns with orders that wait, with orders filled at once and a mark at every tick, and with
+    limit orders that rest, expire and earn a rebate."""
     waiting = profile()
-    at_once = waiting.model_copy(update={"fills": waiting.fills.model_copy(update={
-        "latency_ns": 0, "mark_every_ns": 0, "price": "mid"})})
+    at_once = {"latency_ns": 0, "mark_every_ns": 0, "price": "mid", "size": "whole"}
+    resting = {"order": "limit", "order_life_ns": NS // 10, "maker_fee_bps": -0.1, "latency_ns": NS // 1000,
+               "reduce_drawdown": 6e-5}
+    kinds = [waiting, *(waiting.model_copy(update={"fills": waiting.fills.model_copy(update=changed)})
+                        for changed in (at_once, resting))]
     for number in count(seed):
-        yield make(ticks=240, seed=number, wanted=at_once if number % 2 else waiting)
+        yield make(ticks=240, seed=number, wanted=kinds[number % len(kinds)])
 
 
 def _written(topic: str, values: list[bytes]) -> list[Record]:

@@ -10,8 +10,8 @@ from sigmaflow.audit.hashes import CHAIN_DIGITS, account_key, chained, mix
 from sigmaflow.audit.log import DECISIONS
 
 SIZING = ("warm", "entry", "direction", "cost")
-LEDGER = ("halt", "reducing", "position", "gross", "account_cvar", "quantity")
-FIXED = frozenset({"warm", "entry", "halt", "position", "gross", "account_cvar", "quantity"})
+LEDGER = ("halt", "reducing", "range", "position", "gross", "concentration", "account_cvar", "quantity")
+FIXED = frozenset({"warm", "entry", "halt", "range", "position", "gross", "concentration", "account_cvar", "quantity"})
 """Checks whose limit is a setting of the profile."""
 
 CHAIN_BYTES = CHAIN_DIGITS + 1

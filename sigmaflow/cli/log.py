@@ -59,6 +59,20 @@ def monitor_topics(
     monitor(topic, load(), limit, from_beginning, as_json)
 
 
+@command(app, PANEL, "sigmaflow feed coinbase --symbols BTC-USD,ETH-USD", "sigmaflow feed binance")
+def feed(
+    venue: Annotated[str, typer.Argument(help="coinbase, binance, bybit or alpaca.")],
+    symbols: Annotated[str, typer.Option(help="As the venue writes them, with commas; its own choice if none.")] = "",
+    metrics_port: Annotated[int | None, typer.Option(help="Port of its metrics; 0 serves none.")] = None,
+    address: Annotated[str, typer.Option(help="Another WebSocket address: wss://stream.binance.us:9443.")] = "",
+    rest_address: Annotated[str, typer.Option(help="Another address of requests: https://api.binance.us.")] = "",
+) -> None:
+    """Write a live venue's ticks to market.ticks.v1 until it is stopped."""
+    from connectors.venues import command as module
+
+    module.run(venue, symbols, metrics_port, address, rest_address)
+
+
 @command(schema, PANEL, "sigmaflow schema list", name="list")
 def schema_list(as_json: AsJson = False) -> None:
     """List the contracts: versions on record, topics, and what the registry holds of each."""
