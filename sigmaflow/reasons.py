@@ -38,6 +38,8 @@ SENTENCES: dict[str, Callable[[float, float], str]] = {
                                       f"points {_side(-value)} would have passed",
     "cost": lambda value, limit: f"|mu| {_number(value)} is below {_number(limit)}, what the spread asks for; as much "
                                  "or more, or a narrower spread, would have passed",
+    "selection": lambda value, limit: f"the symbol ranks {_number(value)} among the account's opportunities; the first "
+                                      f"{_number(limit)} would have passed",
     "halt": lambda value, limit: "trading is halted; no order passes until a person ends that",
     "range": lambda value, limit: "an amount is beyond what the ledger counts in, or the tick's price is; a target "
                                   f"that keeps gross within {_number(limit)} would have passed",

@@ -36,7 +36,8 @@ def profile() -> Profile:
     """The default ledger under the reference alphas, warm at once and eager, with limits near enough to bind."""
     alphas = profiles.REFERENCE.alphas
     ensemble = profiles.REFERENCE.ensemble.model_copy(update={"warm_up": 20})
-    sizing = Sizing(entry=0.1, fixed_notional=60_000.0, cvar_budget=250.0, gross_cap=220_000.0)
+    sizing = Sizing(entry=0.1, fixed_notional=60_000.0, cvar_budget=1e-4, cvar_horizon_s=0.06, cvar_band=1.2,
+                    gross_cap=220_000.0, lot=1e-4, select=3, select_hold=4, select_bar_ns=NS // 100, select_bars=40)
     fills = profiles.DEFAULT.fills.model_copy(update={
         "mark_every_ns": NS // 50, "max_position": 30_000.0, "max_gross": 60_000.0, "reduce_drawdown": 3e-4})
     return Profile(name="sample", alphas=alphas, ensemble=ensemble, risk=Risk(window=20), sizing=sizing, fills=fills)

@@ -12,7 +12,7 @@ from sigmaflow.history import History, Kept
 from tests import reference_strategy
 from tests.unit.jobs.test_chain import log
 from udfs import profiles
-from udfs.profiles import Profile
+from udfs.profiles import UNLIMITED, Profile
 
 SHARDS, MS = 3, 1_000_000
 SPOILT = b"\0\0\0\0\1spoilt"
@@ -49,8 +49,9 @@ class ListHistory(History):
 
 
 def eager(latency_ns: int = 3 * MS) -> Profile:
-    """The default profile, but it trades on anything, marks every 5 ms, and a small loss already restrains it."""
-    sizing = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02})
+    """The default profile, but it trades on anything, risks more, marks every 5 ms, and a small loss restrains it."""
+    sizing = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02, "cvar_budget": 2.5e-4,
+                                                        "cvar_horizon_s": 0.0, "cvar_band": UNLIMITED, "select": 0})
     fills = profiles.DEFAULT.fills.model_copy(update={"latency_ns": latency_ns, "mark_every_ns": 5 * MS,
                                                       "reduce_drawdown": 1.5e-5, "halt_drawdown": 5e-3})
     some = profiles.DEFAULT.alphas.model_copy(update={"names": FEW})

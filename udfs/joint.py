@@ -89,6 +89,18 @@ def _start(s, a, start):
 
 
 @numba.njit(cache=True)
+def past(s, a, out):
+    """Write a symbol's returns over the closed bars of its window into `out`, the newest last; how many there are.
+
+    `out` is as long as the ring; what lies before the symbol's first return is left alone.
+    """
+    start = _start(s, a, 0)
+    for bar in range(start, a.bar):
+        out[out.shape[0] - (a.bar - bar)] = _past(s, bar)
+    return a.bar - start
+
+
+@numba.njit(cache=True)
 def scenarios(symbols, a, values):
     """Profit of `values` (by slot, quote currency) in each closed bar of the window, oldest first, quote currency.
 

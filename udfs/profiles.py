@@ -81,16 +81,35 @@ class Risk(_Part):
 
 
 class Sizing(_Part):
-    """From a score to a target. Every bound that is not infinite takes part; the smallest binds."""
+    """From a score to a target. Every bound that is not infinite takes part; the smallest binds.
+
+    Sizing never sees the ledger: fractions are of `reference_equity`.
+    """
 
     entry: float = Field(0.35, ge=0, le=1, description="Least absolute score that may change the target.")
     cost_ratio: float = Field(0.0, ge=0, description="Least absolute mu over the relative spread; 0 asks for none.")
     reference_equity: float = Field(1_000_000.0, gt=0, description="Equity that fractions refer to, quote currency.")
-    fixed_notional: float = Field(100_000.0, gt=0, description="Most value of one position, quote currency.")
-    cvar_budget: float = Field(25.0, gt=0, description="Loss that one position's CVaR may reach in one tick.")
+    fixed_notional: float = Field(100_000.0, gt=0, description="Value of a position at full score, quote currency.")
+    cvar_budget: float = Field(2.5e-5, gt=0, le=1, description="Most CVaR (97.5 %) of one position, fraction of "
+                               "equity.")
+    cvar_horizon_s: float = Field(0.0, ge=0, description="Event time that this CVaR is over, seconds; 0: one tick.")
+    cvar_sample_s: float = Field(5.0, gt=0, description="Event time between the mids that a tick's CVaR is carried to "
+                                 "the horizon by, seconds.")
+    cvar_band: float = Field(UNLIMITED, ge=1, description="CVaR over its budget at which a held target is cut to the "
+                             "budget; infinite leaves held targets alone.")
     kelly_fraction: float = Field(UNLIMITED, gt=0, description="Part of the full Kelly bet; infinite turns Kelly off.")
-    kelly_shrink: float = Field(1.0, ge=0, description="Weight of sigma squared against mu squared in shrinking mu.")
+    kelly_shrink: float = Field(1.0, ge=0, description="Variance of mu over sigma squared, in shrinking mu.")
+    symbol_cap: float = Field(UNLIMITED, gt=0, description="Most absolute target of one symbol, quote currency.")
     gross_cap: float = Field(UNLIMITED, gt=0, description="Most sum of absolute targets, quote currency.")
+    lot: float = Field(0.0, ge=0, description="Step of a target, base units, rounded towards 0; 0: any value.")
+    min_notional: float = Field(0.0, ge=0, description="Least absolute target; a smaller one is 0, quote currency.")
+    select: int = Field(0, ge=0, le=256, description="Symbols that may take a new target (the K of top K); 0: all.")
+    select_hold: int = Field(0, ge=0, le=256, description="Rank up to which a target once taken is kept; at least "
+                             "`select`.")
+    select_noise: float = Field(0.1, gt=0, description="Absolute score that is worth no more than noise.")
+    select_penalty: float = Field(1.0, ge=0, le=1, description="Part of the correlation that counts against a choice.")
+    select_bars: int = Field(120, ge=30, le=5_000, description="Joint bars that correlations are measured over.")
+    select_bar_ns: int = Field(NS, gt=0, description="Event time of one joint bar; ranks are renewed with each, ns.")
 
 
 class Fills(_Part):
@@ -167,8 +186,9 @@ DEFAULT = Profile(
                          "learned_linear")),
     risk=Risk(filter="garch", least_cvar=1.0),
     ensemble=Ensemble(intervals="adaptive"),
-    sizing=Sizing(entry=0.10, cost_ratio=0.15, fixed_notional=100_000.0,
-                  cvar_budget=250.0, kelly_fraction=0.25, gross_cap=500_000.0),
+    sizing=Sizing(entry=0.10, cost_ratio=0.15, fixed_notional=100_000.0, cvar_budget=0.01, cvar_horizon_s=86_400.0,
+                  cvar_band=1.25, kelly_fraction=0.25, symbol_cap=100_000.0, gross_cap=500_000.0, lot=1e-4,
+                  min_notional=10.0, select=5, select_hold=8),
     fills=Fills(size="displayed", fee_bps=0.02, latency_ns=5_000_000, lot=1e-4, max_position=150_000.0,
                 max_gross=600_000.0, max_concentration=0.5, concentration_from=300_000.0, max_day_loss=50_000.0,
                 reduce_drawdown=0.10, halt_drawdown=0.15, cvar_limit=10_000.0),

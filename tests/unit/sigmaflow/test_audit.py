@@ -138,7 +138,9 @@ def test_what_the_chain_wrote_is_clean(seed: int) -> None:
 def test_limits_bind_and_orders_are_replaced_in_the_samples() -> None:
     """Otherwise the clean logs would say little about the rules of the ledger."""
     decided = [row for seed in SEEDS for row in rows(log(seed), DECISIONS)]
-    assert {"warm", "entry", "direction", "position", "gross", ""} <= {row["failed_gate"] for row in decided}
+    assert {"warm", "entry", "direction", "selection", "position", "gross", ""} <= {
+        row["failed_gate"] for row in decided}
+    assert {"fixed_notional", "cvar_budget", "selection"} <= {row["binding_constraint"] for row in decided}
     assert {"REPLACED", "NOT_REDUCING", "EXPIRED", "NONE"} <= {row["ended_as"] for row in decided}
     filled = [row for seed in SEEDS for row in rows(log(seed), FILLS)]
     assert {row["liquidity"] for row in filled} == {"TAKER", "MAKER"}
