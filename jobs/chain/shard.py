@@ -62,7 +62,7 @@ class ShardWorker:
         else:
             columns = self._repeat(columns, verdict)
         self.seen = Seen(len(columns["slot"]), int(np.count_nonzero(columns["flags"] & admission.GAP)),
-                         columns.get("ts_recv", columns["ts_event"]))
+                         columns["ts_recv" if "ts_recv" in columns else "ts_event"])
         out = self._dead_letters(batch, verdict) if self._dead and verdict.any() else []
         if len(columns["slot"]):
             columns = self._state.run(columns)
