@@ -324,6 +324,7 @@ def _write_prometheus(settings: Settings) -> None:
         flink_targets=", ".join(flink),
         metrics_targets=f'"{m.host}:{m.port}"',
         registry_targets=f'"{r.host}:{r.management_port}"',
+        rules_dir=settings.root / "docker" / "prometheus" / "rules",
     )
     (settings.data_dir / "prometheus" / "prometheus.yml").write_text(text)
 
