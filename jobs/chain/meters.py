@@ -59,8 +59,8 @@ class Meters:
     >>> meters = Meters(lambda name, le: Plain(f"{name} {le}".strip()))
     >>> meters.observe("tick_age", np.array([0.004, 0.015, 99.0]))
     >>> meters.flush()
-    >>> counts["tick_age_seconds_bucket 0.005"], counts["tick_age_seconds_bucket +Inf"], counts["tick_age_milliseconds_sum"]
-    (1, 2, 19)
+    >>> [counts[f"tick_age_{name}"] for name in ("seconds_bucket 0.005", "seconds_bucket +Inf", "milliseconds_sum")]
+    [1, 2, 19]
     """
 
     def __init__(self, make: Make) -> None:

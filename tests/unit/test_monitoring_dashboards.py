@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
 from connectors import questdb
@@ -20,11 +23,12 @@ from sigmaflow.monitoring.queries import FOLDER, Query, queries
 from sigmaflow.settings import ROOT
 
 QUERIES = list(queries())
+PROMTOOL = shutil.which("promtool")
 NOW = datetime(2026, 1, 31, 12)
 AUDIT = {"sigmaflow_audit_found_records"}
 """Left by a command (sigmaflow/audit/command.py)."""
-SQL_WORDS = {"select", "as", "from", "where", "and", "between", "sample", "by", "order", "desc", "limit", "case", "when",
-             "then", "else", "end", "last", "max", "sum", "count", "time"}
+SQL_WORDS = {"select", "as", "from", "where", "and", "between", "sample", "by", "order", "desc", "limit", "case",
+             "when", "then", "else", "end", "last", "max", "sum", "count", "time"}
 
 
 def test_files_are_those_of_the_code() -> None:
@@ -107,6 +111,16 @@ def test_jobs_are_in_topology_order() -> None:
     job = next(v for v in board["templating"]["list"] if v["name"] == "job")
     assert job["query"] == "pipeline,features,alphas,ensemble,risk,sizing,fills"
     assert [panel["title"] for panel in board["panels"] if panel.get("repeat") == "job"] == ["Job $job"]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool, part of Prometheus, is not on PATH")
+def test_every_query_is_promql(tmp_path: Path) -> None:
+    rules = [{"record": f"query:{n}", "expr": q.filled(NOW, NOW)} for n, q in enumerate(QUERIES)
+             if q.source == "prometheus"]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    ran = subprocess.run([str(PROMTOOL), "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_no_variable_is_left_when_a_query_is_sent() -> None:
