@@ -11,7 +11,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -20,7 +22,7 @@ import schemas
 from connectors import broker
 from connectors.metrics import Arrivals, Histogram, counter, gauge, histogram
 from connectors.registry import Registry, RegistryError, later
-from schemas.codec import Columns, Decoder
+from schemas.codec import Columns, Decoder, Text
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 
@@ -65,15 +67,20 @@ class Market:
 
     def ticks(self, columns: Columns, places: Sequence[tuple[int, int, int]]) -> None:
         """Take ticks; `places` has partition, offset and Kafka timestamp (ms since 1970) of each."""
-        for row, (partition, offset, kafka_ms) in enumerate(places):
-            self.arrivals.note(partition, offset, kafka_ms)
-            venue, symbol = (columns[n].at(row).decode(errors="replace") for n in LABELS)
-            if len(self.quotes) >= MAX_INSTRUMENTS and (venue, symbol) not in self.quotes:
-                continue
-            bid, ask, event, received = (columns[n][row].item() for n in ("bid", "ask", "ts_event", "ts_recv"))
-            self._quote(self.quotes[venue, symbol], columns["seq"][row].item(), bid, ask, kafka_ms)
-            self.venue_delay[venue,].observe_live((received - event) / 1e9)
-            self.ingest_delay[venue,].observe_live(kafka_ms / 1e3 - received / 1e9)
+        venues, symbols = _names(columns["venue"]), _names(columns["symbol"])
+        numbers = zip(*(columns[name].tolist() for name in ("seq", "bid", "ask")), strict=True)
+        for place, venue, symbol, (seq, bid, ask) in zip(places, venues, symbols, numbers, strict=True):
+            self.arrivals.note(*place)
+            if len(self.quotes) < MAX_INSTRUMENTS or (venue, symbol) in self.quotes:
+                self._quote(self.quotes[venue, symbol], seq, bid, ask, place[2])
+        stamps, received = np.array([ms for *_, ms in places]), columns["ts_recv"]
+        self._delays(self.venue_delay, venues, (received - columns["ts_event"]) / 1e9)
+        self._delays(self.ingest_delay, venues, stamps / 1e3 - received / 1e9)
+
+    def _delays(self, histograms: defaultdict[tuple[str, ...], Histogram], venues: list[str], seconds: Any) -> None:
+        held = np.array(venues)
+        for venue in sorted(set(venues))[:MAX_INSTRUMENTS]:
+            histograms[venue,].observe_all(seconds[held == venue])
 
     def opportunities(self, columns: Columns, stamps: Sequence[int]) -> None:
         """Take opportunities; `stamps` has the Kafka timestamp of each. Those of unknown ticks are no measurement."""
@@ -96,6 +103,19 @@ class Market:
         if 0 < bid <= ask:
             quote.mid = 0.5 * (bid + ask)
             quote.spread = (ask - bid) / quote.mid
+
+
+def _names(text: Text) -> list[str]:
+    """A column of strings, each different one decoded once."""
+    pool = text.pool.tobytes()
+    known: dict[bytes, str] = {}
+    out = []
+    for start, length in zip(text.start.tolist(), text.length.tolist(), strict=True):
+        raw = pool[start:start + length]
+        if raw not in known:
+            known[raw] = raw.decode(errors="replace")
+        out.append(known[raw])
+    return out
 
 
 class MarketExporter(Collector):

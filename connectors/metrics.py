@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -67,6 +68,14 @@ class Histogram:
         if 0 <= seconds <= LIVE_LIMIT_S:
             self.observe(seconds)
 
+    def observe_all(self, seconds: Any) -> None:
+        """Count an array of latencies, those left out that are none."""
+        live = seconds[(seconds >= 0) & (seconds <= LIVE_LIMIT_S)]
+        where = np.searchsorted(BUCKETS_S, live, side="left")
+        for bucket, count in zip(*np.unique(where, return_counts=True), strict=True):
+            self.counts[bucket] += int(count)
+        self.sum += float(live.sum())
+
     def buckets(self) -> list[tuple[str, float]]:
         """Return (upper bound, how many at most that)."""
         total, out = 0, []
@@ -92,7 +101,9 @@ class Arrivals:
 
     def note(self, partition: int, offset: int, kafka_ms: int) -> None:
         """Remember a tick's Kafka timestamp. Unit: ms since 1970."""
-        self._rings.setdefault(partition, [(-1, 0)] * self._size)[offset % self._size] = offset, kafka_ms
+        if partition not in self._rings:
+            self._rings[partition] = [(-1, 0)] * self._size
+        self._rings[partition][offset % self._size] = offset, kafka_ms
 
     def at(self, partition: int, offset: int) -> int | None:
         """The timestamp of a tick, None where it is not (or no longer) known."""

@@ -1,8 +1,11 @@
 """Every panel's query on a running stack gives data, and alerts fire because their cause was brought about."""
 from __future__ import annotations
 
+import http.server
 import json
 import math
+import subprocess
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -103,6 +106,36 @@ def test_panel_of_prometheus_has_data(watched: Settings, query: Query) -> None:
     now = datetime.now(UTC)
     found = values(watched, query.filled(now - SPAN, now))
     assert found or query.place in EMPTY, query.text
+
+
+def test_traces_of_a_running_market_reach_a_collector(market: Settings) -> None:
+    bodies: list[Any] = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [str(market.python), "-m", "sigmaflow", "traces", "--ratio", "0.02", "--lines",
+                   "--otlp", f"http://127.0.0.1:{server.server_address[1]}"]
+        with subprocess.Popen(command, cwd=market.root, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            first = json.loads(process.stdout.readline())
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            try:
+                wait_for("a trace", 60, lambda: bool(bodies))
+            finally:
+                process.terminate()
+        server.shutdown()
+    spans = bodies[0]["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert {"ensemble", "decision"} <= {span["name"] for span in spans}
+    assert first["event"] == "decision" and first["tick"].startswith("market.ticks.v1:")
 
 
 def test_prometheus_has_read_the_rules(watched: Settings) -> None:

@@ -102,9 +102,15 @@ def test_histogram_counts_as_numpy_does():
     histogram = Histogram()
     for value in durations:
         histogram.observe(float(value))
+    together = Histogram()
+    together.observe_all(np.concatenate([durations, [-1.0, 61.0, *BUCKETS_S]]))
+    for bound in BUCKETS_S:
+        histogram.observe(bound)
+    assert together.counts == histogram.counts and together.sum == pytest.approx(histogram.sum)
+    durations = np.concatenate([durations, BUCKETS_S])
     for bound, count in histogram.buckets()[:-1]:
         assert count == (durations <= float(bound)).sum()
-    assert histogram.buckets()[-1] == ("+Inf", 2_000.0) and len(histogram.buckets()) == len(BUCKETS_S) + 1
+    assert histogram.buckets()[-1] == ("+Inf", len(durations)) and len(histogram.buckets()) == len(BUCKETS_S) + 1
 
 
 def test_every_metric_is_named_by_convention_and_explained(totals, tmp_path):
