@@ -15,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from connectors import broker
 from connectors.registry import Registry, RegistryError
+from schemas.units import plain_row, scaled
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
@@ -47,11 +48,11 @@ class Record(NamedTuple):
 
 
 class Decoder:
-    """Bytes in the Confluent wire format to dictionaries."""
+    """Bytes in the Confluent wire format to dictionaries, amounts in whole units as plain numbers."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._parsed: dict[int, Any] = {}
+        self._parsed: dict[int, tuple[Any, frozenset[str]]] = {}
 
     def decode(self, raw: bytes | None) -> dict[str, Any]:
         """The message. Raises ValueError that says why it cannot be read."""
@@ -64,17 +65,19 @@ class Decoder:
             self._parsed[schema_id] = self._parse(schema_id)
         stream = io.BytesIO(raw)
         stream.seek(HEADER.size)
+        parsed, whole = self._parsed[schema_id]
         try:
-            value: dict[str, Any] = fastavro.schemaless_reader(stream, self._parsed[schema_id], None)
+            value: dict[str, Any] = fastavro.schemaless_reader(stream, parsed, None)
         except Exception as error:  # fastavro raises whatever the bytes lead it into
             raise ValueError(f"does not fit schema {schema_id} ({type(error).__name__}: {error})") from None
         if stream.tell() != len(raw):
             raise ValueError(f"{len(raw) - stream.tell()} bytes after the end of the message")
-        return value
+        return plain_row(value, whole) if whole else value
 
-    def _parse(self, schema_id: int) -> Any:
+    def _parse(self, schema_id: int) -> tuple[Any, frozenset[str]]:
         try:
-            return fastavro.parse_schema(self._registry.schema(schema_id))
+            schema = self._registry.schema(schema_id)
+            return fastavro.parse_schema(schema), scaled(schema)
         except RegistryError:
             raise ValueError(f"unknown schema id {schema_id}") from None
 

@@ -143,12 +143,12 @@ class MarketExporter(Collector):
     def _delays(self) -> Iterator[Metric]:
         m = self._market
         yield histogram("sigmaflow_venue_delay_seconds", "Event time at the venue to receipt by the source.",
-                        dict(m.venue_delay), ("venue",))
+                        ("venue",), dict(m.venue_delay))
         yield histogram("sigmaflow_ingest_delay_seconds", "Receipt by the source to the tick's Kafka timestamp.",
-                        dict(m.ingest_delay), ("venue",))
+                        ("venue",), dict(m.ingest_delay))
         yield histogram("sigmaflow_tick_to_opportunity_seconds",
                         "Kafka timestamp of a tick to that of its opportunity, where opportunities.v1 is written.",
-                        {(): m.tick_to_opportunity})
+                        (), {(): m.tick_to_opportunity})
 
 
 class Watch:

@@ -31,7 +31,7 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 #: A message later than this after its tick comes from a replay, not from a slow chain. Unit: s.
 LIVE_LIMIT_S = 60.0
 #: Gates of a decision that hold no amount against a cap: all others do, and how much of it is used is a metric.
-NO_CAPS = ("warm", "entry", "direction", "cost", "halt", "reducing", "quantity", "unknown")
+NO_CAPS = ("warm", "entry", "direction", "cost", "selection", "halt", "reducing", "range", "quantity", "unknown")
 CVAR_GATE = "account_cvar"
 #: Gauges of the account that are fields of its last equity message: metric, field, help.
 ACCOUNT_GAUGES = (
@@ -230,11 +230,12 @@ class Exporter(Collector):
                       {(reason,): n for reason, n in t.rejected.items()})
         yield counter("sigmaflow_topic_records", "Records ever written to a topic of the chain.", ("topic",),
                       {(topic,): n for topic, n in t.end_offsets.items()})
-        yield histogram("sigmaflow_tick_to_decision_seconds", "Kafka timestamp of a tick to that of its decision.",
+        yield histogram("sigmaflow_tick_to_decision_seconds", "Kafka timestamp of a tick to that of its decision.", (),
                         {(): t.tick_to_decision})
         yield histogram("sigmaflow_tick_to_fill_seconds", "Kafka timestamp of a tick to that of the fill it causes.",
-                        {(): t.tick_to_fill})
-        yield histogram("sigmaflow_order_to_fill_seconds", "Event time from decision to fill.", {(): t.order_to_fill})
+                        (), {(): t.tick_to_fill})
+        yield histogram("sigmaflow_order_to_fill_seconds", "Event time from decision to fill.", (),
+                        {(): t.order_to_fill})
 
     def _process(self) -> Iterator[Metric]:
         t = self._totals
@@ -263,7 +264,7 @@ Samples = Mapping[Any, float]
 
 
 def gauge(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:
-    """A family of gauges."""
+    """A family of values that rise and fall."""
     family = GaugeMetricFamily(name, text, labels=list(labels))
     for key, value in samples.items():
         family.add_metric(key, value)
@@ -271,15 +272,14 @@ def gauge(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metr
 
 
 def counter(name: str, text: str, labels: Iterable[str], samples: Samples) -> Metric:
-    """A family of counters; Prometheus adds `_total` to their name."""
+    """A family of counts since the start; Prometheus adds `_total` to the name."""
     family = CounterMetricFamily(name, text, labels=list(labels))
     for key, value in samples.items():
         family.add_metric(key, value)
     return family
 
 
-def histogram(name: str, text: str, samples: Mapping[tuple[str, ...], Histogram],
-              labels: Iterable[str] = ()) -> Metric:
+def histogram(name: str, text: str, labels: Iterable[str], samples: Mapping[Any, Histogram]) -> Metric:
     """A family of histograms."""
     family = HistogramMetricFamily(name, text, labels=list(labels))
     for key, held in samples.items():

@@ -22,9 +22,11 @@ from functools import cache, cached_property
 from typing import Any
 
 import schemas
+from schemas import units
 
 TIMEOUT_S = 10.0
-#: Avro type to column type. Enums and strings are few values repeated: account, venue, symbol, side, alpha.
+#: Avro type to column type; a field in whole units (schemas/units.py) is a DOUBLE. Enums and strings are few values
+#: repeated: account, venue, symbol, side, alpha.
 TYPES = {"string": "SYMBOL", "enum": "SYMBOL", "long": "LONG", "int": "LONG", "double": "DOUBLE"}
 ORDER_TIME = "ts_order"
 
@@ -92,12 +94,12 @@ def escape(text: str) -> str:
 
 def _columns(schema: str, names: Iterable[str] = ()) -> dict[str, str]:
     """Return column types of a schema's fields, or of those named; order time becomes `ts` and is no column."""
-    out = {}
+    out, whole = {}, units.names(schema)
     for field in schemas.load(schema)["fields"]:
         kind = field["type"]["type"] if isinstance(field["type"], dict) else field["type"]
         name = field["name"]
         if name != ORDER_TIME and (not names or name in names):
-            out[name] = "TIMESTAMP_NS" if name.startswith("ts_") else TYPES[kind]
+            out[name] = "TIMESTAMP_NS" if name.startswith("ts_") else "DOUBLE" if name in whole else TYPES[kind]
     return out
 
 

@@ -23,7 +23,7 @@ CURVE_POINTS = 400
 #: Intents remembered to give a fill its reasons: several seconds' worth, far more than an order lives.
 REMEMBERED_INTENTS = 20_000
 PLAIN = ("account_seq", "ts_order", "equity", "peak_equity", "cash", "drawdown", "gross", "net", "account_cvar_975",
-         "state", "orders", "fills")  # fmt: skip
+         "state", "state_cause", "orders", "fills")  # fmt: skip
 
 
 def key(account: str) -> str:

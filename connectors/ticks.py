@@ -19,7 +19,7 @@ from sigmaflow.settings import Settings
 
 TOPIC = "market.ticks.v1"
 STAGE = "ticks"
-FLUSH_TIMEOUT_S = 60.0
+FLUSH_TIMEOUT_S = 190
 PRODUCER = {
     "acks": "all",
     "enable.idempotence": True,
@@ -29,7 +29,7 @@ PRODUCER = {
     "batch.size": 262_144,
     "queue.buffering.max.messages": 200_000,
     "queue.buffering.max.kbytes": 262_144,
-    "delivery.timeout.ms": 30_000,
+    "delivery.timeout.ms": 180_000,  # a source outlives an outage of the broker of three minutes
     "delivery.report.only.error": True,
 }
 
@@ -99,7 +99,7 @@ class TickWriter:
     def flush(self) -> None:
         """Wait until the broker has confirmed everything.
 
-        Raises UserError when it does not within 60 s or refused a message.
+        Raises UserError when it does not within three minutes or refused a message.
         """
         left = self._producer.flush(FLUSH_TIMEOUT_S)
         self._raise_failed()

@@ -12,6 +12,9 @@ Every message is an Avro schema (`*.avsc`), every topic a row of `topics.yaml`; 
 column layouts (`codec.py`) and this page follow from them. Wire format: one zero byte, the schema id as four bytes, big
 endian, the Avro body. Compatibility: FULL_TRANSITIVE; a breaking change is a new topic ending in `.v2`.
 
+Amounts of the ledger are whole units (`"unit": "1e-9 quote"` on a long): divided by 10^9 they are quote currency, base
+units or a price. `units.py` does that for every reader that is not exact.
+
 Written by `python -m schemas.docs`; do not edit.
 
 ## Versions

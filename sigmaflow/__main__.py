@@ -19,6 +19,8 @@ MARKET = "market"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: ticks that were refused, whole, with the reason.")
 app.add_typer(dlq, name="dlq")
+model = typer.Typer(no_args_is_help=True, help="Trained models of the ensemble.")
+app.add_typer(model, name="model")
 NEGATIVE = {"ignore_unknown_options": True}
 """Ids may be negative numbers, which look like options."""
 From = Annotated[str, typer.Option("--from", help=f"A run's namespace, or {MARKET}.")]
@@ -169,6 +171,64 @@ def replay(
     from sigmaflow import replay as module
 
     module.run(files or [], speed)
+
+
+@app.command()
+def train(
+    files: Annotated[list[str] | None, typer.Argument(help="Recorded files; merged in time.")] = None,
+    recorded: Annotated[str | None, typer.Option("--from", help=f"A run's namespace, or {MARKET}.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Learn from the simulator, with this seed.")] = None,
+    ticks: Annotated[int, typer.Option(help="Length of a simulation.")] = 400_000,
+    profile: Annotated[str, typer.Option(help="Strategy profile whose signals it learns from.")] = "default",
+    folds: Annotated[int, typer.Option(min=1, help="Test segments of the walk-forward.")] = 4,
+) -> None:
+    """Learn a model of the ensemble from a log, files or the simulator; prints its folds' metrics and its digest."""
+    from sigmaflow import train as module
+
+    module.run(None if recorded is None else _namespace(recorded), files or [], seed, ticks, profile, folds)
+
+
+@model.command("list")
+def model_list() -> None:
+    """List the trained models by digest."""
+    from sigmaflow import train as module
+
+    module.run_list()
+
+
+@model.command("use")
+def model_use(
+    digest: Annotated[str, typer.Argument(help="Digest, as `model list` prints it; none for the untrained blend.")],
+    namespace: Annotated[str, typer.Option(help="A run's namespace; the market when left out.")] = "",
+    account: Annotated[str, typer.Option(help="The account it is for.")] = "paper",
+    profile: Annotated[str, typer.Option(help="Strategy profile of the chain.")] = "default",
+) -> None:
+    """Change the model of a running chain; it holds from a tick on that every replay knows."""
+    from sigmaflow import commands
+
+    commands.use_model(digest, namespace, account, profile)
+
+
+@model.command("show")
+def model_show(digest: Annotated[str, typer.Argument(help="Digest, as `model list` prints it.")]) -> None:
+    """Check a model's files and print all that is known of it."""
+    from sigmaflow import train as module
+
+    module.run_show(digest)
+
+
+@app.command()
+def feed(
+    venue: Annotated[str, typer.Argument(help="coinbase, binance, bybit or alpaca.")],
+    symbols: Annotated[str, typer.Option(help="As the venue writes them, with commas; its own choice if none.")] = "",
+    metrics_port: Annotated[int | None, typer.Option(help="Port of its metrics; 0 serves none.")] = None,
+    address: Annotated[str, typer.Option(help="Another WebSocket address: wss://stream.binance.us:9443.")] = "",
+    rest_address: Annotated[str, typer.Option(help="Another address of requests: https://api.binance.us.")] = "",
+) -> None:
+    """Write a live venue's ticks to market.ticks.v1 until it is stopped."""
+    from connectors.venues import command
+
+    command.run(venue, symbols, metrics_port, address, rest_address)
 
 
 @app.command(context_settings=NEGATIVE)

@@ -170,7 +170,8 @@ def _account(view: View) -> RenderableType:
     if not a:
         return Text(WAITING, style="bright_black")
     table = _pairs()
-    state = Text(a["state"], style="green" if a["state"] == "ACTIVE" else "bold red")
+    why = "" if a.get("state_cause", "NONE") == "NONE" else f" by {a['state_cause'].lower().replace('_', ' ')}"
+    state = Text(a["state"] + why, style="green" if a["state"] == "ACTIVE" else "bold red")
     profit = sum(position["pnl"] for position in a["positions"])
     start = a["equity"] - profit
     table.add_row("equity", money(a["equity"]), state)

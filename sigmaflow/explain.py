@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS
 from jobs.chain.plans import KEYED_TOPICS
@@ -19,35 +18,40 @@ from schemas.codec import NULL_LONG
 from sigmaflow.errors import UserError
 from sigmaflow.history import History, Table, find_input, table
 from sigmaflow.reasons import moment, reason
-from udfs import profiles
-from udfs.stages.fills import ACTIVE, HALTED, REDUCING
+from udfs.gates import ACTIVE, CAUSES, NONE, STATES
+from udfs.money import plain, times, units
+from udfs.stages.fills import ENDS
 
 IDS = ("decision_id", "tick_id", "intent_id", "order_id")
 """Ids that a decision carries, in the order in which they are looked for."""
-STATES = {ACTIVE: "ACTIVE", REDUCING: "REDUCING", HALTED: "HALTED"}
 CAUSE = ("account_seq", "partition", "offset", "ts_event", "ts_order", "venue", "symbol")
 Record = dict[str, Any]
 
 
 @dataclass
 class Position:
-    """What an account holds of one instrument. `average` is its average cost, `mark` the last mid; quote currency."""
+    """What an account holds of one instrument, in whole units. `cost` is what it was bought for, `mark` the last one.
+    """
 
     instrument: str
-    quantity: float = 0.0
-    average: float = 0.0
-    realized_pnl: float = 0.0
-    fees: float = 0.0
-    mark: float = 0.0
+    quantity: int = 0
+    cost: int = 0
+    realized_pnl: int = 0
+    fees: int = 0
+    mark: int = 0
 
-    def fill(self, quantity: float, price: float) -> None:
-        """Take a signed quantity into the average: it moves as the position grows and starts anew as it turns."""
-        after = self.quantity + quantity
-        if self.quantity * quantity < 0:
-            self.average = price if abs(quantity) > abs(self.quantity) else self.average
-        elif after:
-            self.average = (self.quantity * self.average + quantity * price) / after
-        self.quantity = after
+    def fill(self, quantity: int, price: int, realized: int, fee: int) -> None:
+        """Take a fill of a signed quantity: what it pays and does not realise is cost."""
+        self.quantity += quantity
+        self.cost += times(quantity, price) + realized
+        self.realized_pnl += realized
+        self.fees += fee
+
+    def told(self) -> Record:
+        """The same in plain numbers, with the average cost of a unit."""
+        amounts = {name: plain(value) for name, value in asdict(self).items() if name not in ("instrument", "cost")}
+        average = self.cost / self.quantity if self.quantity else 0.0
+        return {"instrument": self.instrument, "average": average, **amounts}
 
 
 class Account:
@@ -58,17 +62,17 @@ class Account:
 
     @cached_property
     def _decisions(self) -> Table:
-        return table(self._history, DECISIONS, (*CAUSE, *IDS, "mid", "equity", "order_quantity"))
+        return table(self._history, DECISIONS, (*CAUSE, *IDS, "mid", "equity", "order_quantity", "order_limit", "state",
+                                                "state_cause", "ended_order_id", "ended_as"))
 
     @cached_property
     def _fills(self) -> Table:
         return table(self._history, FILLS, (*CAUSE, "fill_id", "order_id", "side", "quantity", "price", "fee",
-                                            "position", "cash", "realized_pnl"))
+                                            "position", "cash", "realized_pnl", "remaining"))
 
     @cached_property
     def _marks(self) -> Table:
-        return table(self._history, EQUITY, ("account_seq", "equity", "peak_equity", "state", "account_cvar_975",
-                                             "orders"))
+        return table(self._history, EQUITY, ("account_seq", "peak_equity", "account_cvar_975"))
 
     @cached_property
     def _intents(self) -> Table:
@@ -123,28 +127,48 @@ class Account:
                 f"in {self._history.name(FILLS)}")
 
     def _order(self, n: int) -> Record | None:
-        """The order of decision n and what became of it; None where none was sent."""
+        """The order of decision n and its life so far; None where none was sent."""
         d = self._decisions
         order_id = int(d["order_id"][n])
         if order_id == NULL_LONG:
             return None
-        later = np.flatnonzero((d["instrument"][n + 1:] == d["instrument"][n]) & (d["order_id"][n + 1:] != NULL_LONG))
-        by = int(d["order_id"][n + 1 + later[0]]) if len(later) else None
-        filled = len(self._of_order(order_id)) > 0
-        until = n + 1 + int(later[0]) if len(later) else len(d)
-        cancelled = not filled and self._cancelled(n, until)
-        outcome = "filled" if filled else "cancelled" if cancelled else "replaced" if by else "open"
+        fills, end = self._of_order(order_id), self._ended_at(n)
+        remaining = int(self._fills["remaining"][fills[-1]]) if fills else abs(int(d["order_quantity"][n]))
+        replaced = end is not None and ENDS[int(d["ended_as"][end])] == "REPLACED"
+        limit = int(d["order_limit"][n])
         return {"order_id": order_id, "instrument": d.instruments[int(d["instrument"][n])],
-                "quantity": float(d["order_quantity"][n]), "account_seq": int(d["account_seq"][n]),
-                "ts_order": int(d["ts_order"][n]), "outcome": outcome,
-                "replaced_by": by if outcome == "replaced" else None}
+                "quantity": plain(d["order_quantity"][n]), "limit": None if limit == NULL_LONG else plain(limit),
+                "account_seq": int(d["account_seq"][n]), "ts_order": int(d["ts_order"][n]),
+                "outcome": self._outcome(fills, remaining, end), "remaining": plain(remaining),
+                "replaced_by": int(d["order_id"][end]) if replaced and end is not None else None,
+                "life": self._life(n, fills, end)}
 
-    def _cancelled(self, n: int, until: int) -> bool:
-        """Whether an intent between decision n and `until` found the position where it wants it: that cancels."""
-        d = self._decisions
-        between = slice(n + 1, until)
-        intents = (d["instrument"][between] == d["instrument"][n]) & (d["intent_id"][between] != NULL_LONG)
-        return any(d.row(n + 1 + int(at))["failed_gate"] == "quantity" for at in np.flatnonzero(intents))
+    def _ended_at(self, n: int) -> int | None:
+        """Number of the decision that ended the order of decision n before it was filled whole; None where none did."""
+        ended = np.flatnonzero(self._decisions["ended_order_id"][n:] == self._decisions["order_id"][n])
+        return n + int(ended[0]) if len(ended) else None
+
+    def _outcome(self, fills: list[int], remaining: int, end: int | None) -> str:
+        """filled, open, or how it ended; behind the first part of it, where it has one."""
+        if fills and not remaining:
+            return "filled"
+        how = "open" if end is None else ENDS[int(self._decisions["ended_as"][end])].lower().replace("_", " ")
+        return f"partly filled, {how}" if fills else how
+
+    def _life(self, n: int, fills: list[int], end: int | None) -> list[Record]:
+        """What happened to the order of decision n: sent, each fill, its end; with what was open behind each."""
+        d, f = self._decisions, self._fills
+        rest = abs(int(d["order_quantity"][n]))
+        events = [(int(d["account_seq"][n]), int(d["ts_order"][n]), "sent", rest)]
+        for k in fills:
+            rest = int(f["remaining"][k])
+            what = "partly filled" if rest else "filled"
+            events.append((int(f["account_seq"][k]), int(f["ts_order"][k]), what, rest))
+        if end is not None:
+            how = ENDS[int(d["ended_as"][end])].lower().replace("_", " ")
+            events.append((int(d["account_seq"][end]), int(d["ts_order"][end]), how, rest))
+        return [{"account_seq": seq, "ts_order": ts, "event": event, "remaining": plain(left)}
+                for seq, ts, event, left in events]
 
     def _of_order(self, order_id: int) -> list[int]:
         """Numbers of an order's fills."""
@@ -161,12 +185,12 @@ class Account:
         reached = f["account_seq"] <= seq
         last = f.last(reached)
         own = f.last(reached & (f["instrument"] == f.instruments.index(name))) if name in f.instruments else None
-        return {"account_seq": seq, "instrument": name, "position": 0.0 if own is None else float(f["position"][own]),
-                "cash": self._initial_cash() if last is None else float(f["cash"][last])}
+        return {"account_seq": seq, "instrument": name, "position": 0.0 if own is None else plain(f["position"][own]),
+                "cash": plain(self._initial_cash() if last is None else f["cash"][last])}
 
-    def _initial_cash(self) -> float:
-        """The account's first equity: its first tick finds it without a position."""
-        return float(self._decisions["equity"][0]) if len(self._decisions) else 0.0
+    def _initial_cash(self) -> int:
+        """The account's first equity, units: its first tick finds it without a position."""
+        return int(self._decisions["equity"][0]) if len(self._decisions) else 0
 
     # ------------------------------------------------------------------------------------------------------ why-not
 
@@ -240,80 +264,48 @@ class Account:
         filled = int(np.searchsorted(f["account_seq"], seq, "right"))
         marked = int(np.searchsorted(m["account_seq"], seq, "right"))
         positions = self._positions(decided, filled)
-        values = [p.quantity * p.mark for p in positions]
-        cash = float(f["cash"][filled - 1]) if filled else self._initial_cash()
-        equity = cash + sum(values)
-        peak = max(equity, self._initial_cash(), d["equity"][:decided].max(initial=equity),
-                   m["peak_equity"][:marked].max(initial=equity))
+        values = [times(p.quantity, p.mark) for p in positions]
+        cash = int(f["cash"][filled - 1]) if filled else self._initial_cash()
+        equity, peak = cash + sum(values), self._peak(decided, marked, cash + sum(values))
         return {"account_seq": int(d["account_seq"][decided - 1]) if decided else 0,
                 "time": moment(int(d["ts_order"][decided - 1])) if decided else None,
-                "cash": cash, "equity": equity, "peak_equity": float(peak), "gross": sum(map(abs, values)),
-                "net": sum(values), "drawdown": 1 - equity / float(peak) if peak > 0 else 0.0,
+                "cash": plain(cash), "equity": plain(equity), "peak_equity": plain(peak),
+                "gross": plain(sum(map(abs, values))), "net": plain(sum(values)),
+                "drawdown": 1 - plain(equity) / plain(peak) if peak > 0 else 0.0,
                 "account_cvar_975": float(m["account_cvar_975"][marked - 1]) if marked else 0.0,
-                **self._trading_state(decided, marked),
+                "state": STATES[int(d["state"][decided - 1])] if decided else STATES[ACTIVE],
+                "state_cause": CAUSES[int(d["state_cause"][decided - 1])] if decided else CAUSES[NONE],
                 "orders": int((d["order_id"][:decided] != NULL_LONG).sum()), "fills": filled,
-                "positions": [asdict(p) for p in positions if p.quantity or p.fees or p.realized_pnl],
+                "positions": [p.told() for p in positions if p.quantity or p.fees or p.realized_pnl],
                 "open_orders": self._open(decided, filled)}
+
+    def _peak(self, decided: int, marked: int, equity: int) -> int:
+        """Highest equity, carried on by the ticks since the last mark, which knows of an operator's new start."""
+        d, m = self._decisions, self._marks
+        since = int(m["account_seq"][marked - 1]) if marked else 0
+        first = int(np.searchsorted(d["account_seq"], since, "right"))
+        peak = int(m["peak_equity"][marked - 1]) if marked else self._initial_cash()
+        return max(equity, int(d["equity"][first:decided].max(initial=peak)))
 
     def _positions(self, decided: int, filled: int) -> list[Position]:
         """Every instrument of the first decisions, in their order, after the first fills."""
         d, f = self._decisions, self._fills
         seen, place = np.unique(d["instrument"][:decided][::-1], return_index=True)
-        made = {d.instruments[n]: Position(d.instruments[n], mark=float(d["mid"][decided - 1 - at]))
+        made = {d.instruments[n]: Position(d.instruments[n], mark=units(float(d["mid"][decided - 1 - at])))
                 for n, at in zip(seen.tolist(), place.tolist(), strict=True)}
         signed = np.where(f["side"] == 0, f["quantity"], -f["quantity"])
-        columns = (f["instrument"], signed, f["price"], f["position"], f["realized_pnl"], f["fee"])
-        for instrument, quantity, price, after, realized, fee in zip(*(c[:filled].tolist() for c in columns),
-                                                                     strict=True):
-            p = made[f.instruments[instrument]]
-            p.fill(quantity, price)
-            p.quantity = after
-            p.realized_pnl += realized
-            p.fees += fee
+        columns = (f["instrument"], signed, f["price"], f["realized_pnl"], f["fee"])
+        for instrument, quantity, price, realized, fee in zip(*(c[:filled].tolist() for c in columns), strict=True):
+            made[f.instruments[instrument]].fill(quantity, price, realized, fee)
         return list(made.values())
 
     def _open(self, decided: int, filled: int) -> list[Record]:
-        """Each instrument's last order where it is not filled yet: an order replaces the one before it."""
-        d = self._decisions
-        sent = np.flatnonzero(d["order_id"][:decided] != NULL_LONG)
-        latest = {int(d["instrument"][n]): int(n) for n in sent.tolist()}
-        done = set(self._fills["order_id"][:filled].tolist())
-        return [{"order_id": int(d["order_id"][n]), "instrument": d.instruments[instrument],
-                 "quantity": float(d["order_quantity"][n]), "account_seq": int(d["account_seq"][n])}
-                for instrument, n in latest.items()
-                if int(d["order_id"][n]) not in done and not self._cancelled(n, decided)]
-
-    def _trading_state(self, decided: int, marked: int) -> Record:
-        """The state of the last mark, carried on by the drawdown of each tick since where the profile is known."""
-        d, m = self._decisions, self._marks
-        state = int(m["state"][marked - 1]) if marked else ACTIVE
-        since = int(m["account_seq"][marked - 1]) if marked else 0
-        first = int(np.searchsorted(d["account_seq"], since, "right"))
-        if first < decided and self._limits is not None:
-            peak = float(m["peak_equity"][marked - 1]) if marked else self._initial_cash()
-            state = carried(state, peak, d["equity"][first:decided], *self._limits)
-            since = int(d["account_seq"][decided - 1])
-        return {"state": STATES.get(state, "UNKNOWN"), "state_as_of": since}
-
-    @cached_property
-    def _limits(self) -> tuple[float, float] | None:
-        """Drawdowns that reduce and halt, where this code has the run's profile with the same settings."""
-        first = self._decisions.row(0)
-        known = profiles.get(first["strategy"]) if first["strategy"] in profiles.names() else None
-        same = known is not None and known.digest == first["config_digest"]
-        return (known.fills.reduce_drawdown, known.fills.halt_drawdown) if same and known else None
-
-
-def carried(state: int, peak: float, equity: NDArray[np.float64], reduce: float, halt: float) -> int:
-    """Trading state after some ticks' equity, from a state and a peak; the rule of the ledger (udfs/stages/fills.py).
-
-    >>> carried(ACTIVE, 100.0, np.array([89.0, 95.0]), 0.10, 0.15), carried(ACTIVE, 100.0, np.array([84.0]), 0.1, 0.15)
-    (0, 2)
-    """
-    if state == HALTED or not len(equity):
-        return state
-    peaks = np.maximum.accumulate(np.maximum(equity, peak))
-    drawdown = 1 - equity / peaks
-    if (drawdown >= halt).any():
-        return HALTED
-    return REDUCING if drawdown[-1] >= reduce else ACTIVE
+        """Orders sent and neither filled whole nor ended."""
+        d, f = self._decisions, self._fills
+        left = {int(d["order_id"][n]): int(n) for n in np.flatnonzero(d["order_id"][:decided] != NULL_LONG)}
+        rest = dict(zip(f["order_id"][:filled].tolist(), f["remaining"][:filled].tolist(), strict=True))
+        over = set(d["ended_order_id"][:decided].tolist()) | {order for order, open_ in rest.items() if not open_}
+        return [{"order_id": order, "instrument": d.instruments[int(d["instrument"][n])],
+                 "quantity": plain(d["order_quantity"][n]), "account_seq": int(d["account_seq"][n]),
+                 "remaining": plain(rest.get(order, abs(int(d["order_quantity"][n]))))}
+                for order, n in left.items() if order not in over]

@@ -123,7 +123,7 @@ def print_path(answer: Record) -> None:
         _print_record(tap, value)
     _print_decision(decision)
     _print_record("intent", answer["intent"] if decision["intent_id"] is not None else {}, "none")
-    _print_record("order", order or {}, "none was sent")
+    _print_order(order)
     for fill in answer["fills"]:
         _print_record("fill", fill)
     if not answer["fills"]:
@@ -138,7 +138,7 @@ def print_decision(answer: Record) -> None:
                     f"{answer['asked']['time']}:\n{answer['reason']}")
     _print_decision(decision)
     if answer["order"]:
-        _print_record("order", answer["order"])
+        _print_order(answer["order"])
 
 
 def print_state(answer: Record) -> None:
@@ -170,6 +170,12 @@ def print_rows(title: str, rows: Sequence[Record]) -> None:
 def _print_decision(decision: Record) -> None:
     _print_record("decision", {name: value for name, value in decision.items() if name != "gates"})
     print_rows("gates", decision["gates"])
+
+
+def _print_order(order: Record | None) -> None:
+    _print_record("order", {name: value for name, value in (order or {}).items() if name != "life"}, "none was sent")
+    if order:
+        print_rows("life of the order", order["life"])
 
 
 def _print_record(title: str, record: Record | None, empty: str = NOT_HELD) -> None:

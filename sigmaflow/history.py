@@ -20,6 +20,7 @@ from connectors.consume import Seeker, messages
 from connectors.registry import Registry, RegistryError
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import EXACTLY_ONCE, RecordReader
+from schemas import units
 from schemas.codec import OK, Columns, Decoder, Text
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
@@ -63,10 +64,10 @@ class History(ABC):
         """First offset that is still kept, and the next one to be written; equal where there is no such partition."""
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any]:
-        """A message's fields, whichever registered schema wrote it."""
+        """A message's fields, whichever registered schema wrote it; amounts are plain numbers."""
         if topic not in self._readers:
             self._readers[topic] = RecordReader(self.contracts.writers(topic))
-        return self._readers[topic].read(value)
+        return units.plain_row(self._readers[topic].read(value), units.names(schemas.topics()[topic].schema))
 
 
 class KafkaHistory(History):
@@ -122,7 +123,10 @@ def _kept(message: Message) -> Kept:
 
 @dataclass(frozen=True)
 class Table:
-    """Some columns of a whole topic, in its order. `instrument` numbers `instruments`, by first appearance."""
+    """Some columns of a whole topic, in its order. `instrument` numbers `instruments`, by first appearance.
+
+    Amounts in columns are whole units (udfs/money.py), so that sums are exact; those of a row are plain numbers.
+    """
 
     history: History
     topic: str

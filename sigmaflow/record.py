@@ -18,16 +18,21 @@ from confluent_kafka import Message
 import schemas
 from connectors.consume import messages
 from connectors.registry import Registry
-from schemas.codec import LONG, NULL_LONG, STRING, Decoder, Text, column_kinds
+from schemas.codec import NULL_LONG, STRING, Decoder, Text, column_kinds
+from schemas.units import plain_columns, scaled
+from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 
 CHUNK = 20_000
 
 EQUITY = ("account", "account_seq", "venue", "symbol", "ts_order", "mid", "symbol_pnl", "equity", "drawdown", "gross",
           "net", "account_cvar_975", "state", "orders", "fills")  # fmt: skip
-FILLS = ("account", "account_seq", "symbol", "ts_event", "ts_order", "side", "quantity", "price", "fee",
-         "ts_order_sent", "decision_mid", "position", "realized_pnl", "top_alpha")  # fmt: skip
-DECISIONS = ("account", "account_seq", "ts_order", "order_id", "strategy", "config_digest", "failed_gate", "gates")
+FILLS = ("account", "account_seq", "venue", "symbol", "ts_event", "ts_order", "order_id", "side", "quantity", "price",
+         "fee", "ts_order_sent", "decision_mid", "position", "realized_pnl", "top_alpha")  # fmt: skip
+DECISIONS = ("account", "account_seq", "venue", "symbol", "ts_order", "intent_id", "order_id", "strategy",
+             "config_digest", "failed_gate", "order_quantity", "target", "position", "mid", "spread",
+             "top_alpha")  # fmt: skip
+TRADES = ("venue", "symbol", "ts_event", "last_price", "last_size", "last_side")
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Frames:
     equity: pd.DataFrame
     fills: pd.DataFrame
     decisions: pd.DataFrame
+    trades: pd.DataFrame
+    """Ticks with the last trade that each shows; empty for a run whose ticks are on other topics than its own."""
 
 
 def read(settings: Settings, account: str = "paper", namespace: str = "") -> Frames:
@@ -49,7 +56,15 @@ def read(settings: Settings, account: str = "paper", namespace: str = "") -> Fra
         rows = read_topic(settings, topic, columns, namespace)
         return rows[rows["account"] == account].reset_index(drop=True)
 
-    return Frames(frame("equity.v1", EQUITY), frame("fills.v1", FILLS), frame("decisions.v1", DECISIONS))
+    own = frame("equity.v1", EQUITY), frame("fills.v1", FILLS), frame("decisions.v1", DECISIONS)
+    return Frames(*own, _trades(settings, namespace))
+
+
+def _trades(settings: Settings, namespace: str) -> pd.DataFrame:
+    try:
+        return read_topic(settings, "market.ticks.v1", TRADES, namespace)
+    except UserError:
+        return pd.DataFrame(columns=list(TRADES))
 
 
 def read_topic(settings: Settings, topic: str, columns: tuple[str, ...], namespace: str = "") -> pd.DataFrame:
@@ -64,7 +79,8 @@ def read_topic(settings: Settings, topic: str, columns: tuple[str, ...], namespa
 
 def _chunk(decoder: Decoder, reader: Mapping[str, Any], chunk: list[Message]) -> pd.DataFrame:
     batch = decoder.decode([message.value() for message in chunk])
-    data = {name: _column(batch.columns[name], name, reader) for name in column_kinds(reader)}
+    columns = plain_columns(batch.columns, scaled(reader))
+    data = {name: _column(columns[name], name, reader) for name in column_kinds(reader)}
     data["kafka_ms"] = np.fromiter((message.timestamp()[1] for message in chunk), np.int64, len(chunk))
     return pd.DataFrame(data)[batch.verdict == 0]
 
@@ -76,7 +92,7 @@ def _column(values: Any, name: str, reader: Mapping[str, Any]) -> Any:
         return _strings(values)
     if isinstance(kind, dict):
         return np.array(kind["symbols"], dtype=object)[values]
-    if isinstance(kind, list) and column_kinds(reader)[name] == LONG:
+    if isinstance(kind, list) and values.dtype == np.int64:
         return pd.arrays.IntegerArray(values.copy(), values == NULL_LONG)
     return values
 

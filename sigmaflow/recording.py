@@ -57,14 +57,16 @@ class Recording:
         return RecordReader(self.contracts.writers(DECISIONS)).read(rows[0][0].value)
 
 
-def read(settings: Settings, namespace: str = "", inputs: str | None = None) -> Recording:
+def read(settings: Settings, namespace: str = "", inputs: str | None = None, outputs: bool = True) -> Recording:
     """Read a run up to its present end; `inputs` names the run whose ticks it computed again.
+
+    `outputs` False leaves out what the jobs wrote.
 
     Results are read before the input, so that all that led to them is there. Raises UserError for a broker, registry or
     topic that is not there, and for a log that does not begin at its first offset.
     """
     made = Recording(namespace, lookup(settings.registry.url, schemas.topics()), {})
-    for topic in OUTPUTS:
+    for topic in OUTPUTS if outputs else ():
         made.outputs[topic] = _outputs(settings, made.name(topic), topic)
     source = namespace if inputs is None else inputs
     made.ticks, made.stamps = _ticks(settings, schemas.in_run(TICKS, source))

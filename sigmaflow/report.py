@@ -1,6 +1,6 @@
 """Tear sheet of the trading record: one self-contained HTML file from equity.v1, fills.v1 and decisions.v1.
 
-`build` is a pure function from three frames to the page; `run` reads the frames from Kafka and writes the file.
+`build` is a pure function from frames to the page; `run` reads the frames from Kafka and writes the file.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sigmaflow import report_costs as costs
 from sigmaflow import report_stats as stats
 from sigmaflow import report_svg as svg
 from sigmaflow.record import Frames, read
@@ -30,6 +31,7 @@ class Record:
     equity: pd.DataFrame
     fills: pd.DataFrame
     decisions: pd.DataFrame
+    trades: pd.DataFrame
     source: str
     runs: int
 
@@ -64,19 +66,22 @@ class Stat:
     how: str
 
 
-def build(equity: pd.DataFrame, fills: pd.DataFrame, decisions: pd.DataFrame, source: str = "") -> str:
+def build(equity: pd.DataFrame, fills: pd.DataFrame, decisions: pd.DataFrame, source: str = "",
+          trades: pd.DataFrame | None = None) -> str:
     """Return the page for the newest run in the frames; a page that says so where there is no row yet.
 
     The frames hold the Avro fields as columns, rows in Kafka order; fills may carry `kafka_ms`, the record's
-    timestamp, for latency against the broker's clock. `source` says in words where the rows come from.
+    timestamp, for latency against the broker's clock. `source` says in words where the rows come from, `trades` are
+    ticks with the last trade that they show, where there are any.
     """
     if equity.empty:
         return page("Sigmaflow tear sheet", _empty(source))
     newest, runs = stats.last_run(equity)
     own_fills = stats.same_span(stats.last_run(fills)[0], newest)
     own_decisions = stats.same_span(stats.last_run(decisions)[0], newest)
-    record = Record(newest, own_fills, own_decisions, source, runs)
-    parts = (_header, _tiles, _equity, _exposure, _profits, _decided, _summary, _trades, _footer)
+    ticks = pd.DataFrame() if trades is None else trades
+    record = Record(newest, own_fills, own_decisions, ticks, source, runs)
+    parts = (_header, _tiles, _equity, _exposure, _profits, _cost_analysis, _decided, _summary, _trades, _footer)
     return page("Sigmaflow tear sheet", "".join(part(record) for part in parts))
 
 
@@ -191,6 +196,11 @@ def _profits(record: Record) -> str:
         f'<p class="note">Cash flow plus position at the last mark. Sum {svg.money(float(symbols.sum()))}.</p>'
         "</section></div>"
     )
+
+
+def _cost_analysis(record: Record) -> str:
+    profit = stats.pnl_by_alpha(record.fills, record.equity)
+    return costs.sections(record.decisions, record.fills, record.trades, profit)
 
 
 def _decided(record: Record) -> str:
@@ -323,7 +333,7 @@ def _footer(record: Record) -> str:
 def write(frames: Frames, source: str, out: Path) -> Path:
     """Write the page for frames to a file, its folder made where missing, and return the file."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(build(frames.equity, frames.fills, frames.decisions, source), encoding="utf-8")
+    out.write_text(build(frames.equity, frames.fills, frames.decisions, source, frames.trades), encoding="utf-8")
     return out
 
 

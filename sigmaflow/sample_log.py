@@ -36,7 +36,8 @@ def profile() -> Profile:
     """The default ledger under the reference alphas, warm at once and eager, with limits near enough to bind."""
     alphas = profiles.REFERENCE.alphas
     ensemble = profiles.REFERENCE.ensemble.model_copy(update={"warm_up": 20})
-    sizing = Sizing(entry=0.1, fixed_notional=60_000.0, cvar_budget=250.0, gross_cap=220_000.0)
+    sizing = Sizing(entry=0.1, fixed_notional=60_000.0, cvar_budget=1e-4, cvar_horizon_s=0.06, cvar_band=1.2,
+                    gross_cap=220_000.0, lot=1e-4, select=3, select_hold=4, select_bar_ns=NS // 100, select_bars=40)
     fills = profiles.DEFAULT.fills.model_copy(update={
         "mark_every_ns": NS // 50, "max_position": 30_000.0, "max_gross": 60_000.0, "reduce_drawdown": 3e-4})
     return Profile(name="sample", alphas=alphas, ensemble=ensemble, risk=Risk(window=20), sizing=sizing, fills=fills)
@@ -55,12 +56,16 @@ def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | No
 
 
 def many(seed: int) -> Iterator[Log]:
-    """Logs without end, by turns with orders that wait and with orders filled at once and a mark at every tick."""
+    """Logs without end, by turns with orders that wait, with orders filled at once and a mark at every tick, and with
+    limit orders that rest, expire and earn a rebate."""
     waiting = profile()
-    at_once = waiting.model_copy(update={"fills": waiting.fills.model_copy(update={
-        "latency_ns": 0, "mark_every_ns": 0, "price": "mid"})})
+    at_once = {"latency_ns": 0, "mark_every_ns": 0, "price": "mid", "size": "whole"}
+    resting = {"order": "limit", "order_life_ns": NS // 10, "maker_fee_bps": -0.1, "latency_ns": NS // 1000,
+               "reduce_drawdown": 6e-5}
+    kinds = [waiting, *(waiting.model_copy(update={"fills": waiting.fills.model_copy(update=changed)})
+                        for changed in (at_once, resting))]
     for number in count(seed):
-        yield make(ticks=240, seed=number, wanted=at_once if number % 2 else waiting)
+        yield make(ticks=240, seed=number, wanted=kinds[number % len(kinds)])
 
 
 def _written(topic: str, values: list[bytes]) -> list[Record]:

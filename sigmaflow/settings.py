@@ -4,8 +4,9 @@
     s = load()
     s.kafka.bootstrap, s.registry.url, s.flink.rest_url, s.questdb.pg_dsn, s.redis.url, s.data_dir
 
-Environment: SIGMAFLOW_PORT_OFFSET is added to every port of the file, SIGMAFLOW_DATA_DIR and SIGMAFLOW_CACHE_DIR name
-folders, and SIGMAFLOW_<PART>_<KEY> (SIGMAFLOW_KAFKA_HOST=kafka) replaces one value, as the compose file does.
+Environment: SIGMAFLOW_PORT_OFFSET is added to every port of the file, SIGMAFLOW_DATA_DIR, SIGMAFLOW_CACHE_DIR and
+SIGMAFLOW_MODEL_DIR name folders, and SIGMAFLOW_<PART>_<KEY> (SIGMAFLOW_KAFKA_HOST=kafka) replaces one value, as the
+compose file does.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ class Paths(Part):
 
     data_dir: str
     cache_dir: str
+    model_dir: str = ""
 
 
 class Settings(Part):
@@ -198,6 +200,7 @@ class Settings(Part):
     root: Path = ROOT
     data_dir: Path
     cache_dir: Path
+    models: Path | None = None
     port_offset: int = Field(ge=0, le=50000)
     python: Path
     versions: Versions
@@ -220,6 +223,11 @@ class Settings(Part):
     def savepoint_dir(self) -> Path:
         """Where Flink keeps savepoints."""
         return self.data_dir / "flink" / "savepoints"
+
+    @property
+    def model_dir(self) -> Path:
+        """Where trained models are kept, one folder each: paths.model_dir, or `models` below the data."""
+        return self.models or self.data_dir / "models"
 
     @property
     def numba_dir(self) -> Path:
@@ -272,9 +280,11 @@ def load(file: Path | None = None, environ: dict[str, str] | None = None) -> Set
                 part[key] = env.get(f"SIGMAFLOW_{name}_{key}".upper()) or part[key]
         data_dir = Path(env.get("SIGMAFLOW_DATA_DIR") or paths.data_dir).expanduser()
         cache_dir = Path(env.get("SIGMAFLOW_CACHE_DIR") or paths.cache_dir).expanduser()
+        model_dir = env.get("SIGMAFLOW_MODEL_DIR") or paths.model_dir
         return Settings(
             data_dir=_plain("paths.data_dir or SIGMAFLOW_DATA_DIR", ROOT / data_dir),
             cache_dir=_plain("paths.cache_dir or SIGMAFLOW_CACHE_DIR", ROOT / cache_dir),
+            models=(ROOT / Path(model_dir).expanduser()).absolute() if model_dir else None,
             port_offset=offset,
             python=_python(),
             **raw,

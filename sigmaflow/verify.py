@@ -17,6 +17,7 @@ from sigmaflow.settings import Settings, load
 from sigmaflow.stack import console
 from sigmaflow.tally import Tally
 from udfs import profiles
+from udfs.models import Models
 from udfs.profiles import Profile
 
 LARGEST = 2_000
@@ -51,7 +52,8 @@ def run(namespace: str, settings: Settings | None = None, complete: bool = False
     """Verify and print; whether everything was the same. `complete`: the record must also reach its input's end."""
     s, tally = settings or load(), Tally()
     recorded = read(s, namespace)
-    again = recompute(recorded, profile_of(recorded))
+    profile = profile_of(recorded)
+    again = recompute(recorded, profile, models=models_of(recorded, profile, s))
     verdict = compare(recorded, again)
     for difference in verdict.differences:
         console().print(f"[red]differs[/] {difference}")
@@ -78,9 +80,18 @@ def profile_of(recorded: Recording) -> Profile:
     return profile
 
 
-def recompute(recorded: Recording, profile: Profile, jobs: str = "one", seed: int = 1) -> Outputs:
+def models_of(recorded: Recording, profile: Profile, settings: Settings) -> Models:
+    """The models that rulings of a run name. Raises UserError where one is not in the model directory."""
+    models = Models(profile, settings.model_dir)
+    for ruling in recorded.rulings:
+        models.number(ruling.model)
+    return models
+
+
+def recompute(recorded: Recording, profile: Profile, jobs: str = "one", seed: int = 1,
+              models: Models | None = None) -> Outputs:
     """All that the chain writes for the recorded input."""
-    chain = Chain(profile, len(recorded.ticks), LARGEST, seed, taps=plans.TAPS, known=recorded.contracts)
+    chain = Chain(profile, len(recorded.ticks), LARGEST, seed, taps=plans.TAPS, known=recorded.contracts, models=models)
     chain.run(plans.JOBS if jobs == "six" else ["pipeline"], recorded.ticks, recorded.frontiers, recorded.stamps,
               recorded.rulings)
     return {topic: {key: [Message(value, f"{topic} message {n}") for n, value in enumerate(values)]

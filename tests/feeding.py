@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 import schemas
 from connectors.registry import Registry
 from connectors.results import Topics
+from schemas.units import names, whole_row
 from sigmaflow.settings import Settings
 
 Row = dict[str, Any]
@@ -61,5 +62,5 @@ class Feed:
         number, schema = self._schemas[name]
         out = io.BytesIO()
         out.write(b"\0" + struct.pack(">I", number))
-        fastavro.schemaless_writer(out, schema, row)
+        fastavro.schemaless_writer(out, schema, whole_row(row, names(schemas.topics()[name].schema)))
         return out.getvalue()

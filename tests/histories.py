@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from jobs.chain.contracts import Contracts
 from jobs.chain.inprocess import Chain, Log, contracts
@@ -11,10 +12,12 @@ from sigmaflow.history import History, Kept
 from tests import reference_strategy
 from tests.unit.jobs.test_chain import log
 from udfs import profiles
-from udfs.profiles import Profile
+from udfs.profiles import UNLIMITED, Profile
 
 SHARDS, MS = 3, 1_000_000
 SPOILT = b"\0\0\0\0\1spoilt"
+FEW = ("book_pressure", "momentum_3_6", "mean_reversion_50", "order_flow", "micro_price_gap")
+"""Alphas of the made-up runs: of quotes at random twelve know nothing, and their blend hardly trades."""
 
 
 class ListHistory(History):
@@ -46,20 +49,23 @@ class ListHistory(History):
 
 
 def eager(latency_ns: int = 3 * MS) -> Profile:
-    """The default profile, but it trades on anything, marks every 5 ms, and a small loss already restrains it."""
-    sizing = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02})
+    """The default profile, but it trades on anything, risks more, marks every 5 ms, and a small loss restrains it."""
+    sizing = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02, "cvar_budget": 2.5e-4,
+                                                        "cvar_horizon_s": 0.0, "cvar_band": UNLIMITED, "select": 0})
     fills = profiles.DEFAULT.fills.model_copy(update={"latency_ns": latency_ns, "mark_every_ns": 5 * MS,
                                                       "reduce_drawdown": 1.5e-5, "halt_drawdown": 5e-3})
-    return profiles.DEFAULT.model_copy(update={"sizing": sizing, "fills": fills})
+    some = profiles.DEFAULT.alphas.model_copy(update={"names": FEW})
+    return profiles.DEFAULT.model_copy(update={"alphas": some, "sizing": sizing, "fills": fills})
 
 
-def history(rows: int = 8_000, profile: Profile | None = None) -> ListHistory:
+def history(rows: int = 8_000, profile: Profile | None = None, ticks: dict[str, Any] | None = None) -> ListHistory:
     """A run in which every 50th tick of a partition is followed by a repeat, and every 70th by bytes that are no tick.
     """
-    ticks = [[m for n, message in enumerate(part) for m in (message, *_faults(n, message))]
-             for part in log(reference_strategy.ticks(rows), SHARDS)]
+    quotes = reference_strategy.ticks(rows) if ticks is None else ticks
+    messages = [[m for n, message in enumerate(part) for m in (message, *_faults(n, message))]
+                for part in log(quotes, SHARDS)]
     chain = Chain(profile or eager(), SHARDS, 300, seed=1, taps=TAPS)
-    return ListHistory(chain.run(["pipeline"], ticks))
+    return ListHistory(chain.run(["pipeline"], messages))
 
 
 def _faults(n: int, message: bytes) -> list[bytes]:

@@ -43,6 +43,13 @@ def quotes(rows: int, symbols: int = 3, seed: int = 1) -> Columns:
     for s in range(symbols):
         at = slot == s
         bid[at] = (10_000 + 5_000 * s + np.cumsum(steps[at])) / 100
-    return {"slot": slot, "slots": symbols, "bid": bid, "ask": bid + rng.integers(1, 4, rows) / 100,
+    made = {"slot": slot, "slots": symbols, "bid": bid, "ask": bid + rng.integers(1, 4, rows) / 100,
             "bid_size": rng.uniform(1, 50, rows), "ask_size": rng.uniform(1, 50, rows),
             "ts_order": 1_700_000_000_000_000_000 + np.cumsum(rng.integers(0, 10**8, rows))}
+    return made | {"last_price": bid, "last_size": rng.integers(1, 9, rows) / 10, "last_side": rng.integers(0, 3, rows)}
+
+
+def untraded(rows: int) -> Columns:
+    """The last trades of ticks of a venue that sends none."""
+    return {"last_price": np.full(rows, np.nan), "last_size": np.full(rows, np.nan),
+            "last_side": np.zeros(rows, np.int64)}

@@ -1,4 +1,7 @@
-"""A small trading record as the fills job would write it, made by a seeded ledger: for tests of what reads it."""
+"""A small trading record as the fills job would write it, made by a seeded ledger: for tests of what reads it.
+
+Amounts are plain numbers with nine decimals, as readers see them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from schemas import units
 
 START_NS = 1_723_161_600_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -68,7 +73,13 @@ def make_record(
         if rng.random() < 0.1:
             _decide(rng, ledger, head, mid, fills, decisions)
         equity.append(_mark(ledger, head, mid))
-    return equity, fills, decisions
+    return _decimal(equity, "equity"), _decimal(fills, "fill"), _decimal(decisions, "decision")
+
+
+def _decimal(rows: list[Row], schema: str) -> list[Row]:
+    """Messages whose amounts are whole units."""
+    whole = units.names(schema)
+    return [units.plain_row(units.whole_row(row, whole), whole) for row in rows]
 
 
 def _decide(rng: Any, ledger: Ledger, head: Row, mid: float, fills: list[Row], decisions: list[Row]) -> None:
@@ -80,7 +91,8 @@ def _decide(rng: Any, ledger: Ledger, head: Row, mid: float, fills: list[Row], d
         "decision_id": number, "intent_id": number, "order_id": None if gate else number, "strategy": "default",
         "config_digest": "1f0c9a7e5b2d4486", "code_digest": "0" * 16, "model_digest": "", "mid": mid, "score": 0.2,
         "mu": 1e-4, "sigma": 1e-3, "cvar_975": 2e-4, "target_notional": target * mid, "target": target,
-        "order_quantity": 0.0 if gate else quantity,
+        "order_quantity": 0.0 if gate else quantity, "order_limit": None, "ended_order_id": None, "ended_as": "NONE",
+        "command": "NONE", "state": "ACTIVE", "state_cause": "NONE",
         "equity": ledger.equity(), "failed_gate": gate,
         "binding_constraint": "kelly", "top_alpha": ALPHAS[0], "effects": number, "chain": f"{number:032x}",
         "spread": 0.0, "position": 0.0, "symbol_pnl": 0.0,
@@ -95,7 +107,8 @@ def _decide(rng: Any, ledger: Ledger, head: Row, mid: float, fills: list[Row], d
     latency = int(rng.gamma(4.0, 9e6))
     fills.append(head | {
         "fill_id": number, "order_id": number, "intent_id": number, "side": "BUY" if quantity > 0 else "SELL",
-        "quantity": abs(quantity), "price": price, "fee": fee, "ts_order_sent": head["ts_event"] - latency,
+        "quantity": abs(quantity), "price": price, "fee": fee, "part": 1, "remaining": 0.0, "liquidity": "TAKER",
+        "ts_order_sent": head["ts_event"] - latency,
         "decision_mid": mid, "position": ledger.positions[symbol], "cash": ledger.cash, "realized_pnl": realized,
         "top_alpha": ALPHAS[int(rng.integers(len(ALPHAS)))],
     })  # fmt: skip
@@ -111,5 +124,5 @@ def _mark(ledger: Ledger, head: Row, mid: float) -> Row:
         "cash": ledger.cash, "equity": equity, "peak_equity": ledger.peak, "drawdown": 1 - equity / ledger.peak,
         "gross": float(np.sum(np.abs(values))), "net": float(np.sum(values)),
         "account_cvar_975": 0.0 if head["account_seq"] < 300 else 42.0 + equity % 7, "state": "ACTIVE",
-        "orders": ledger.orders, "fills": ledger.fills,
+        "state_cause": "NONE", "orders": ledger.orders, "fills": ledger.fills,
     }  # fmt: skip

@@ -1,11 +1,11 @@
-"""Every stateless function by name, without pyflink: the formulas of a quote and the alphas."""
+"""Every stateless function by name, without pyflink: the formulas of a quote and the alphas that are not fitted."""
 from __future__ import annotations
 
 from udfs.alphas import REGISTRY
 from udfs.formulas import FORMULAS, Formula
 
 FUNCTIONS: dict[str, Formula] = FORMULAS | {
-    alpha.name: Formula(alpha.name, alpha.inputs, alpha.score) for alpha in REGISTRY.values()}
+    alpha.name: Formula(alpha.name, alpha.inputs, alpha.over) for alpha in REGISTRY.values() if not alpha.terms}
 
 
 def create_statement(name: str) -> str:

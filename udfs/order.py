@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from udfs.stage import Columns, Store
 
 INTS = ("slot", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order",
-        "flags", "history", "regime", "top_alpha", "horizon", "warm")
-FLOATS = ("bid", "ask", "bid_size", "ask_size", "mid", "spread", "volatility", "score", "mu", "sigma", "cvar_975")
+        "flags", "last_side", "history", "regime", "top_alpha", "horizon", "warm", "model")
+FLOATS = ("bid", "ask", "bid_size", "ask_size", "last_price", "last_size", "mid", "spread", "volatility", "score", "mu",
+          "sigma", "cvar_975")
 SLOT, TS, OFFSET = INTS.index("slot"), INTS.index("ts_order"), INTS.index("offset")
 META = "order"
 """Key of the packed frontier."""

@@ -129,7 +129,7 @@ class Ohlc:
         symbol = symbol_of(member(path))
 
         def quote(row: Row) -> Quote:
-            return _made_up(_moment(row[start]) + length, symbol, float(row[close]))
+            return made_up(_moment(row[start]) + length, VENUE, symbol, float(row[close]))
 
         return tables.read(path, tally, "bar", quote, skip=1)
 
@@ -151,15 +151,15 @@ class LeanDaily:
 
         def quote(row: Row) -> Quote:
             day = datetime.strptime(row[0], "%Y%m%d %H:%M").date()
-            return _made_up(midnight_ns(day + timedelta(days=1), NEW_YORK), symbol, float(row[4]) / EQUITY_SCALE)
+            return made_up(midnight_ns(day + timedelta(days=1), NEW_YORK), VENUE, symbol, float(row[4]) / EQUITY_SCALE)
 
         return tables.read(path, tally, "bar", quote)
 
 
-def _made_up(end: int, symbol: str, mid: float) -> Quote:
+def made_up(end: int, venue: str, symbol: str, mid: float) -> Quote:
     """The quote of a bar that has none."""
     half = 0.5 * SPREAD * mid
-    return Quote(end, end, VENUE, symbol, mid - half, mid + half, SIZE, SIZE, 0)
+    return Quote(end, end, venue, symbol, mid - half, mid + half, SIZE, SIZE, 0)
 
 
 def _day(text: str) -> date | None:

@@ -1,9 +1,13 @@
-"""Recorded Coinbase feeds: ticks are the touch of the book that level 2 gives, one wherever a frame has changed it.
+"""Coinbase feeds: ticks are the touch of the book that level 2 gives, one wherever a frame has changed it.
 
 The `ticker` channel is counted and not used: it fires on trades, lags level 2, and the older feed's has no sizes. The
 side of a trade is the maker's on both feeds, so the aggressor's is the other; trades inside one Advanced Trade message
 are newest first. Event time is the newest one of the message's updates; where it is missing or senseless (the older
 feed has sent year 1) it is the receive time, flag bit 1.
+
+Advanced Trade numbers all messages of a connection by one counter, over channels and acknowledgements: a number left
+out may have been an update of any book, so every book is lost until its next snapshot. Snapshots come before the
+acknowledgement of the subscription.
 https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
 https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
 """
@@ -15,17 +19,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connectors.market import frames
-from connectors.market.book import Book, Touch
-from connectors.market.columns import BUY, EVENT_TIME_IS_RECEIVE_TIME, SELL
-from connectors.market.frames import Frame, named
+from connectors.market.book import Books, Level, level, levels
+from connectors.market.columns import BUY, SELL
+from connectors.market.frames import BAD, Frame, named
 from connectors.market.records import Malformed, Quote, Record, Tally, Trade
+from connectors.market.session import LiveSession
 
 VENUE = "COINBASE"
 OLDEST_NS, NEWEST_NS = 1_262_304_000_000_000_000, 2**63 - 1
 """2010-01-01 and 2262-04-11: an event time outside of them is no event time."""
 
 _AGGRESSOR = {"BUY": SELL, "SELL": BUY}
-_BOOK_SIDE = {"bid": "bid", "offer": "ask", "ask": "ask", "buy": "bid", "sell": "ask"}
+_BOOK_SIDE = {"bid": 0, "offer": 1, "ask": 1, "buy": 0, "sell": 1}
 
 
 def nanoseconds(text: str | None) -> int:
@@ -44,71 +49,71 @@ def nanoseconds(text: str | None) -> int:
     return moment if OLDEST_NS <= moment <= NEWEST_NS else 0
 
 
-class Books:
-    """One book for each product, and the touch last given for it."""
-
-    def __init__(self) -> None:
-        self._books: dict[str, Book] = {}
-        self._given: dict[str, Touch] = {}
-
-    def snapshot(self, product: str, bids: Iterable[tuple[str, str]], asks: Iterable[tuple[str, str]]) -> None:
-        """Start a product's book anew."""
-        book = Book()
-        book.replace(bids, asks)
-        self._books[product] = book
-
-    def set(self, product: str, side: str, price: str, size: str) -> None:
-        """Change one level; without a snapshot before there is no book to change, and nothing happens."""
-        book = self._books.get(product)
+def _sides(changes: Iterable[tuple[str, str, str]]) -> tuple[list[Level], list[Level]]:
+    """Bids and asks of changes (side, price, size)."""
+    both: tuple[list[Level], list[Level]] = ([], [])
+    for side, price, size in changes:
         if side not in _BOOK_SIDE:
             raise Malformed(f"unknown side {side!r}")
-        if book is not None:
-            book.set(_BOOK_SIDE[side], price, size)
-
-    def quote(self, product: str, ts_recv: int, ts_event: int) -> Iterator[Quote]:
-        """A quote where the touch differs from the last one given."""
-        book = self._books.get(product)
-        touch = book.touch() if book else None
-        if touch is not None and touch != self._given.get(product):
-            self._given[product] = touch
-            yield Quote(ts_recv, ts_event or ts_recv, VENUE, product, *touch,
-                        0 if ts_event else EVENT_TIME_IS_RECEIVE_TIME)
+        both[_BOOK_SIDE[side]].append(level(price, size))
+    return both
 
 
-class AdvancedSession:
-    """Frames of one Advanced Trade session."""
+class AdvancedSession(LiveSession):
+    """Frames of one Advanced Trade connection."""
 
-    def __init__(self) -> None:
-        self._books = Books()
+    used = frozenset({"l2_data", "market_trades", "heartbeats", "subscriptions", "error"})
+
+    def __init__(self, symbols: Iterable[str] = (), gap: bool = False) -> None:
+        super().__init__(VENUE, symbols, gap)
+        self._next: int | None = None
 
     def frame(self, ts_recv: int, frame: Frame) -> tuple[str, list[Record]]:
         """Kind and records of one frame."""
-        channel, records = frame["channel"], list[Record]()
+        if "channel" not in frame and frame.get("type") == "error":
+            self.refusals.append(str(frame.get("message")))
+            return "error", []
+        channel, records = named(frame["channel"]), list[Record]()
+        self.sent_ns = nanoseconds(frame.get("timestamp"))
+        if not self._in_sequence(frame["sequence_num"]):
+            return "old", []
         if channel == "l2_data":
             records = [quote for event in frame["events"] for quote in self._level2(ts_recv, event)]
         elif channel == "market_trades":
             records = [_trade(ts_recv, trade) for event in frame["events"] for trade in reversed(event["trades"])]
         return channel, records
 
+    def _in_sequence(self, number: int) -> bool:
+        """Whether a message is new; the books are lost where its number leaves a gap."""
+        expected, self._next = self._next, number + 1
+        if expected is None or number == expected:
+            return True
+        if 0 < number < expected:
+            self._next = expected
+            return False
+        self.gaps += 1
+        self.books.lose()
+        return True
+
     def _level2(self, ts_recv: int, event: Frame) -> Iterator[Quote]:
-        product, updates = named(event["product_id"]), event["updates"]
-        if event["type"] == "snapshot":
-            sides: dict[str, list[tuple[str, str]]] = {"bid": [], "ask": []}
-            for update in updates:
-                sides[_BOOK_SIDE[update["side"]]].append((update["price_level"], update["new_quantity"]))
-            self._books.snapshot(product, sides["bid"], sides["ask"])
-        else:
-            for update in updates:
-                self._books.set(product, update["side"], update["price_level"], update["new_quantity"])
-        newest = max(map(nanoseconds, {update["event_time"] for update in updates}), default=0)
-        yield from self._books.quote(product, ts_recv, newest)
+        product = named(event["product_id"])
+        try:
+            updates = event["updates"]
+            bids, asks = _sides((update["side"], update["price_level"], update["new_quantity"]) for update in updates)
+            newest = max(map(nanoseconds, {update["event_time"] for update in updates}), default=0)
+        except BAD:
+            self.books.lose(product)
+            raise
+        change = self.books.snapshot if event["type"] == "snapshot" else self.books.update
+        change(product, bids, asks)
+        yield from self.books.quote(product, ts_recv, newest)
 
 
 class ExchangeSession:
-    """Frames of one session of the older Exchange feed."""
+    """Frames of one session of the older Exchange feed. Its level 2 has no sequence numbers."""
 
     def __init__(self) -> None:
-        self._books = Books()
+        self._books = Books(VENUE)
 
     def frame(self, ts_recv: int, frame: Frame) -> tuple[str, list[Record]]:
         """Kind and records of one frame."""
@@ -121,11 +126,14 @@ class ExchangeSession:
 
     def _level2(self, ts_recv: int, frame: Frame) -> Iterator[Quote]:
         product = named(frame["product_id"])
-        if frame["type"] == "snapshot":
-            self._books.snapshot(product, frame["bids"], frame["asks"])
-        else:
-            for side, price, size in frame["changes"]:
-                self._books.set(product, side, price, size)
+        try:
+            if frame["type"] == "snapshot":
+                self._books.snapshot(product, levels(frame["bids"]), levels(frame["asks"]))
+            else:
+                self._books.update(product, *_sides(frame["changes"]))
+        except BAD:
+            self._books.lose(product)
+            raise
         yield from self._books.quote(product, ts_recv, nanoseconds(frame.get("time")))
 
 
@@ -146,7 +154,7 @@ class CoinbaseAdvanced:
 
     def read(self, path: Path, tally: Tally) -> Iterator[Record]:
         """Records in file order."""
-        return frames.read(path, AdvancedSession(), tally)
+        return frames.read(path, lambda _: AdvancedSession(), tally)
 
 
 class CoinbaseExchange:
@@ -163,4 +171,4 @@ class CoinbaseExchange:
 
     def read(self, path: Path, tally: Tally) -> Iterator[Record]:
         """Records in file order."""
-        return frames.read(path, ExchangeSession(), tally)
+        return frames.read(path, lambda _: ExchangeSession(), tally)

@@ -15,6 +15,10 @@ UNKNOWN, BUY, SELL = 0, 1, 2
 EVENT_TIME_IS_RECEIVE_TIME = 1
 """Flag bit 1 of a tick: the venue sends no event time."""
 
+GAP = 4
+"""Flag bit 4 of a tick: the venue's messages before it were lost. The chain sets the same bit where `seq` leaves a gap.
+"""
+
 Instrument = tuple[str, str]
 """Venue and symbol."""
 

@@ -6,6 +6,7 @@ messages between (older cryptofeed), and `{"t": "recv", "ts": <receive s>, "data
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +22,11 @@ BAD = (Malformed, ValueError, KeyError, TypeError, IndexError, AttributeError, O
 """What reading a frame from outside may raise: the frame is then counted as refused."""
 
 
+_CONNECTION = re.compile(rb'\{"t":"recv","conn":"([^"]*)"')
+
+
 class Session(Protocol):
-    """Reads the frames of one recorded session of one venue, in order."""
+    """Reads the frames of one connection to one venue, in order, recorded or live."""
 
     def frame(self, ts_recv: int, frame: Frame) -> tuple[str, Sequence[Record]]:
         """Kind and records of one frame. Raises one of BAD for a frame that is not what its kind says."""
@@ -65,15 +69,43 @@ def sample(head: list[bytes]) -> list[Frame]:
     return found
 
 
-def read(path: Path, session: Session, tally: Tally) -> Iterator[Record]:
-    """Records of a recorded session; a line or frame that cannot be read is counted with its number."""
+def connected(line: bytes) -> tuple[bytes, str] | None:
+    """Name and address of a connection that a line says was opened, None for any other line.
+
+    >>> connected(b'{"t":"connect","conn":"BYBIT.ws.2","ts":1.5,"addr":"wss://stream.bybit.com/v5/public/spot"}')
+    (b'BYBIT.ws.2', 'wss://stream.bybit.com/v5/public/spot')
+    """
+    if not line.startswith(b'{"t":"connect"'):
+        return None
+    outer = _object(orjson.loads(line))
+    return named(outer.get("conn")).encode(), named(outer.get("addr"))
+
+
+def _connection(line: bytes) -> bytes:
+    """Name of the connection on which the line's frame came; empty where the recorder did not write it down."""
+    found = _CONNECTION.match(line)
+    return found[1] if found else b""
+
+
+def read(path: Path, opened: Callable[[str], Session], tally: Tally) -> Iterator[Record]:
+    """Records of a recording; a line or frame that cannot be read is counted with its number.
+
+    `opened` gives the session of a connection by its address, which is empty where it was not recorded.
+    """
+    sessions: dict[bytes, Session] = {}
     for number, line in enumerate(lines(path), 1):
         tally.lines += 1
         try:
+            new = connected(line)
+            if new is not None:
+                sessions[new[0]] = opened(new[1])
             held = unwrap(line)
             if held is None:
                 continue
-            kind, made = session.frame(*held)
+            name = _connection(line)
+            if name not in sessions:
+                sessions[name] = opened("")
+            kind, made = sessions[name].frame(*held)
             good = [checked(record) for record in made]
             tally.frames[named(kind)] += 1
         except BAD as error:

@@ -11,7 +11,7 @@ received before it; `seq` counts from 1 for each venue and symbol, so a recordin
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,17 @@ import numpy as np
 from connectors.market import lines
 from connectors.market.bars import LeanDaily, LeanQuotes, LeanTrades, Ohlc
 from connectors.market.binance import Binance
+from connectors.market.bybit import Bybit
 from connectors.market.coinbase import CoinbaseAdvanced, CoinbaseExchange
 from connectors.market.columns import INTEGERS, UNKNOWN, Instrument, Ticks
+from connectors.market.equity_ticks import LeanQuoteTicks, LeanTradeTicks
 from connectors.market.records import Format, Quote, Record, Refused, Tally
 from connectors.market.tardis import TardisQuotes, TardisTrades
 from sigmaflow.errors import UserError
 
 FORMATS: tuple[Format, ...] = (
-    TardisTrades(), LeanTrades(), Binance(), CoinbaseAdvanced(), CoinbaseExchange(), TardisQuotes(), LeanQuotes(),
-    LeanDaily(), Ohlc())
+    TardisTrades(), LeanTrades(), LeanTradeTicks(), Binance(), Bybit(), CoinbaseAdvanced(), CoinbaseExchange(),
+    TardisQuotes(), LeanQuotes(), LeanQuoteTicks(), LeanDaily(), Ohlc())
 """Trades first: at the same moment a trade fills the quote and not the next one."""
 
 HEAD = 50
@@ -95,9 +97,13 @@ class Recording:
 
 
 class Builder:
-    """Makes ticks of records: numbers them and fills in the last trades."""
+    """Makes ticks of records: numbers them and fills in the last trades.
 
-    def __init__(self) -> None:
+    `first` is the number of an instrument's first tick, 1 unless given.
+    """
+
+    def __init__(self, first: Callable[[Instrument], int] = lambda _: 1) -> None:
+        self._first = first
         self._at: dict[Instrument, int] = {}
         self._seq: list[int] = []
         self._last: list[tuple[float, float, int]] = []
@@ -131,7 +137,7 @@ class Builder:
         at = self._at.get(key)
         if at is None:
             at = self._at[key] = len(self._at)
-            self._seq.append(0)
+            self._seq.append(self._first(key) - 1)
             self._last.append((float("nan"), float("nan"), UNKNOWN))
         return at
 

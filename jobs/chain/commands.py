@@ -19,6 +19,8 @@ ACCOUNT = -1
 STATES = ("none", "resume", "reduce", "halt")
 """Commands to the account by the number that the ledger's stage knows them by."""
 MODEL = ("model",)
+NOBODY = -1
+"""Command of a ruling that nobody gave one for."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,19 @@ class Command:
 
 @dataclass(frozen=True)
 class Ruling:
-    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds."""
+    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds, or a schema id is judged."""
 
     command: int
     kind: str
     model: str
     partition: int
     first: int
+    schema_id: int = 0
 
     def record(self, account: str) -> dict[str, Any]:
         """As a message of rulings.v1."""
         return {"account": account, "command": self.command, "kind": self.kind, "model_digest": self.model,
-                "partition": self.partition, "first": self.first}
+                "schema_id": self.schema_id, "partition": self.partition, "first": self.first}
 
 
 def ruling(record: dict[str, Any]) -> Ruling:
@@ -52,7 +55,8 @@ def ruling(record: dict[str, Any]) -> Ruling:
     >>> ruling(Ruling(3, "halt", "", ACCOUNT, 17).record("paper")).first
     17
     """
-    return Ruling(record["command"], record["kind"], record["model_digest"], record["partition"], record["first"])
+    return Ruling(record["command"], record["kind"], record["model_digest"], record["partition"], record["first"],
+                  record["schema_id"])
 
 
 class Channel(Protocol):
@@ -83,10 +87,24 @@ class Rulings:
         new = [c for c in self._channel.commands() if c.offset not in self._ruled and c.kind in self._kinds]
         first = self._place() if new else None
         if first is not None:
-            made = [Ruling(c.offset, c.kind, c.model, self._scope, first) for c in new]
-            self._channel.rule(made)
-            self._held += made
-            self._ruled |= {r.command for r in made}
+            self._rule([Ruling(c.offset, c.kind, c.model, self._scope, first) for c in new])
+
+    def begin(self, kind: str, model: str, fresh: bool) -> bool:
+        """Rule on what a job was submitted with, unless there was a ruling before: a restart must not undo a command.
+
+        It holds from 0 on where nothing was ever done. Gives False where the place cannot be told yet.
+        """
+        if self._held:
+            return True
+        first = 0 if fresh else self._place()
+        if first is not None:
+            self._rule([Ruling(NOBODY, kind, model, self._scope, first)])
+        return first is not None
+
+    def _rule(self, made: list[Ruling]) -> None:
+        self._channel.rule(made)
+        self._held += made
+        self._ruled |= {r.command for r in made}
 
     def numbers(self, first: int, count: int) -> NDArray[np.int64]:
         """The account's command for each of `count` places from `first` on, 0 for none; the last one of a place counts.

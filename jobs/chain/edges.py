@@ -107,6 +107,11 @@ class BrokerEdges:
         except KafkaException:
             return []
 
+    def end(self, shard: int) -> int | None:
+        """Next offset of a partition; None when the broker does not answer within 2 s."""
+        ends = self.ends()
+        return ends[shard][1] if ends else None
+
     def _ask(self, count: int, spec: OffsetSpec) -> list[int]:
         asked = {TopicPartition(self.ticks, partition): spec for partition in range(count)}
         found = self._admin.list_offsets(asked, request_timeout=TIMEOUT_S)

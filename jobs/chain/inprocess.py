@@ -17,6 +17,7 @@ from jobs.chain.contracts import Contracts
 from jobs.chain.messages import NEXT, PROPOSALS, ROWS, Emission, MicroBatch
 from jobs.chain.shard import DEAD, TICKS, ShardWorker
 from jobs.chain.total_order import QUIET
+from udfs.models import Models
 from udfs.order import Frontier
 from udfs.profiles import Profile
 
@@ -46,6 +47,10 @@ class MemoryEdges:
     def ends(self) -> list[tuple[int, int]]:
         """First and next offset of each partition: no reader is behind them."""
         return [(0, 0)] * self._shards
+
+    def end(self, shard: int) -> int | None:
+        """Not known, so that a recomputation comes to no ruling of its own on what a recorded run has refused."""
+        return None
 
     def frontiers(self) -> list[Frontier]:
         """All frontiers so far."""
@@ -86,8 +91,9 @@ class Chain:
     """
 
     def __init__(self, profile: Profile, shards: int, largest: int = 1_000_000, seed: int = 0, restart: float = 0.0,
-                 taps: tuple[str, ...] = (), impatient: float = 0.0, known: Contracts | None = None) -> None:
-        self._profile, self._count, self._taps = profile, shards, taps
+                 taps: tuple[str, ...] = (), impatient: float = 0.0, known: Contracts | None = None,
+                 models: Models | None = None) -> None:
+        self._profile, self._count, self._taps, self._models = profile, shards, taps, models
         self._largest, self._restart, self._impatient = largest, restart, impatient
         self._random = np.random.default_rng(seed)
         self._contracts = known or contracts()
@@ -112,13 +118,14 @@ class Chain:
 
     def _shards(self, job: str) -> list[MicroBatch]:
         """Run a job's shards; the rows that they give the account."""
-        plan = plans.shard(job, self._profile, self._contracts, self._count, self._taps)
+        plan = plans.shard(job, self._profile, self._contracts, self._count, self._taps, self._models)
         stores = [Memory() for _ in range(self._count)]
-        workers = [ShardWorker(plan, shard, store) for shard, store in enumerate(stores)]
+        edges = self.edges if plan.learns else None
+        workers = [ShardWorker(plan, shard, store, edges) for shard, store in enumerate(stores)]
         rows: list[MicroBatch] = []
         for batch in self._interleaved(plan.source):
             if self._again():
-                workers[batch.shard] = ShardWorker(plan, batch.shard, stores[batch.shard])
+                workers[batch.shard] = ShardWorker(plan, batch.shard, stores[batch.shard], edges)
             for e in workers[batch.shard].process(batch):
                 if e.sink == NEXT:
                     rows.append(MicroBatch(ROWS, batch.shard, [e.payload], [0]))

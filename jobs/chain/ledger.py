@@ -12,8 +12,9 @@ import numpy as np
 from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
-from jobs.chain.shard import text_of
+from jobs.chain.shard import MODEL, text_of
 from schemas.codec import HEADER, NULL_LONG, Encoder, Text
+from udfs import models
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Store
 from udfs.stages import fills, sizing
@@ -88,10 +89,11 @@ class Ledger:
 
     def _proposals(self, columns: Columns) -> Columns:
         rows = np.arange(len(columns["slot"]))
-        plain = ("bid", "ask", "bid_size", "ask_size", "flags", "mid", "score", "mu", "sigma", "cvar_975",
-                 "target_notional")
+        plain = ("bid", "ask", "bid_size", "ask_size", "flags", "last_price", "last_size", "last_side", "mid", "score",
+                 "mu", "sigma", "cvar_975", "target_notional")
         return self._cause(columns, rows) | {name: columns[name] for name in plain} | self._sized(columns, rows) | {
-            "intent_seq": columns["intent"], "command": columns["command"]} | self._gates(
+            "intent_seq": columns["intent"], "command": columns["command"],
+            MODEL: models.texts(columns["model"])} | self._gates(
             columns, rows, len(sizing.GATES))
 
     def _sized(self, columns: Columns, rows: np.ndarray) -> Columns:
@@ -118,36 +120,44 @@ class Ledger:
         f = columns["fills"]
         order_id = mixed(f["intent"].view(np.uint64), f["order"])
         return self._cause(columns, f["row"]) | {
-            "fill_id": mixed(order_id.view(np.uint64), np.ones(len(f), np.int64)), "order_id": order_id,
+            "fill_id": mixed(order_id.view(np.uint64), f["part"]), "order_id": order_id,
             "intent_id": f["intent"], "side": (f["quantity"] < 0).astype(np.int64), "quantity": np.abs(f["quantity"]),
-            "ts_order_sent": f["sent"], "realized_pnl": f["realized"], "top_alpha": self._alphas.take(f["alpha"])} | {
-            name: f[name] for name in ("price", "fee", "decision_mid", "position", "cash")}
+            "liquidity": f["rested"], "ts_order_sent": f["sent"], "realized_pnl": f["realized"],
+            "top_alpha": self._alphas.take(f["alpha"])} | {
+            name: f[name] for name in ("price", "part", "remaining", "fee", "decision_mid", "position", "cash")}
 
     def _equity(self, columns: Columns) -> Columns:
         marks = columns["marks"]
         rows = marks["row"]
-        return self._cause(columns, rows) | {"mid": columns["mid"][rows], "spread": columns["spread"][rows]} | {
-            name: marks[name] for name in fills.MARK.names or () if name != "row"}
+        return self._cause(columns, rows) | {"spread": columns["spread"][rows], "state_cause": marks["cause"]} | {
+            name: marks[name] for name in fills.MARK.names or () if name not in ("row", "cause")}
 
     def _decisions(self, columns: Columns) -> Columns:
         made, rows = columns["decisions"], np.arange(len(columns["slot"]))
-        intended, sent = columns["intent"] > 0, made["order"] > 0
+        intended = columns["intent"] > 0
         gates = {name: np.concatenate([columns[f"gate_{name}"], made[name]], axis=1)
                  for name in ("value", "limit", "passed")}
         count = np.where(intended, len(GATES), len(sizing.GATES))
-        order_id = mixed(columns["intent_id"].view(np.uint64), made["order"])
         plain = ("mid", "spread", "score", "mu", "sigma", "cvar_975", "target_notional")
         judged = self._gates({f"gate_{name}": held for name, held in gates.items()}, rows, count)
         return self._cause(columns, rows) | {name: columns[name] for name in plain} | judged | self._sized(
-            columns, rows) | {
+            columns, rows) | self._orders(columns) | {
             "decision_id": mixed(np.repeat(self._key, len(rows)), columns["account_seq"]),
-            "intent_id": np.where(intended, columns["intent_id"], NULL_LONG),
-            "order_id": np.where(sent, order_id, NULL_LONG), "target": made["target"], "equity": made["equity"],
-            "position": made["position"], "symbol_pnl": made["symbol_pnl"],
-            "order_quantity": np.where(sent, made["quantity"], 0.0),
+            "intent_id": np.where(intended, columns["intent_id"], NULL_LONG), "state_cause": made["cause"],
             "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
             "config_digest": self._constant(self._profile.digest, len(rows)),
-            "code_digest": self._constant(code_digest(), len(rows)), "model_digest": self._constant("", len(rows))}
+            "code_digest": self._constant(code_digest(), len(rows)), MODEL: models.texts(columns["model"])} | {
+            name: made[name] for name in ("target", "equity", "position", "symbol_pnl", "command", "state")}
+
+    def _orders(self, columns: Columns) -> Columns:
+        """The order that each tick sent, and the one that it ended."""
+        made = columns["decisions"]
+        sent, limited, ended = made["order"] > 0, made["limit_price"] > 0, made["ended"] > 0
+        order_id = mixed(columns["intent_id"].view(np.uint64), made["order"])
+        ended_id = mixed(made["ended_intent"].view(np.uint64), made["ended"])
+        return {"order_id": np.where(sent, order_id, NULL_LONG), "order_quantity": made["quantity"],
+                "order_limit": np.where(limited, made["limit_price"], NULL_LONG),
+                "ended_order_id": np.where(ended, ended_id, NULL_LONG), "ended_as": made["ended_as"]}
 
 
 _FAILED = Text.table([name.encode() for name in (*GATES, "")])

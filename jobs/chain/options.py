@@ -12,6 +12,7 @@ from jobs.chain.shard import TICKS
 from sigmaflow.errors import UserError
 from sigmaflow.settings import load
 from udfs import profiles
+from udfs.models import Models
 from udfs.profiles import Profile
 
 INPUTS = (TICKS, FRONTIERS, RULINGS)
@@ -23,6 +24,7 @@ class Options:
     """Everything that may differ between two runs of the same job."""
 
     profile: Profile
+    models: Models
     bootstrap: str
     registry: str
     namespace: str
@@ -47,6 +49,9 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     """Options of a job. Raises UserError for a value that no job could run with."""
     p = argparse.ArgumentParser(job, description=f"Sigmaflow job {job}: flink run -py jobs/{job}.py [options]")
     p.add_argument("--profile", default="default", help=f"strategy profile: {', '.join(profiles.names())}")
+    p.add_argument("--model", default="", metavar="DIGEST",
+                   help="trained model of the ensemble to begin with, as `sigmaflow model list` names it (default: "
+                        "none); later `sigmaflow model use` changes it")
     p.add_argument("--bootstrap", help="Kafka address, host:port (default: the stack's settings)")
     p.add_argument("--registry", help="registry address, Confluent-compatible API version 7")
     p.add_argument("--namespace", default="", help="prefix of all topics, to keep a run apart")
@@ -60,10 +65,10 @@ def parse(job: str, argv: Sequence[str]) -> Options:
     p.add_argument("--transaction-s", type=int, default=86_400,
                    help="longest outage after which the broker still takes what a checkpoint covers, seconds")
     a = p.parse_args(argv)
-    settings = load()
-    return Options(_profile(a.profile), a.bootstrap or settings.kafka.bootstrap, a.registry or settings.registry.url,
-                   a.namespace, a.recorded, _taps(a.taps), _positive("batch-ms", a.batch_ms),
-                   _positive("idle-ms", a.idle_ms), schemas.shards(),
+    settings, profile = load(), _profile(a.profile)
+    return Options(profile, Models(profile, settings.model_dir, a.model), a.bootstrap or settings.kafka.bootstrap,
+                   a.registry or settings.registry.url, a.namespace, a.recorded, _taps(a.taps),
+                   _positive("batch-ms", a.batch_ms), _positive("idle-ms", a.idle_ms), schemas.shards(),
                    _positive("transaction-s", a.transaction_s))
 
 

@@ -6,7 +6,9 @@ from jobs.chain.account import AccountPlan
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import COMMANDS, DECISIONS, EQUITY, EXACTLY_ONCE, FILLS, FRONTIERS, INTENTS, PROPOSALS, RULINGS
 from jobs.chain.shard import DEAD, TICKS, ShardPlan
+from udfs.models import Models
 from udfs.profiles import Profile
+from udfs.stage import Stage
 from udfs.stages import alphas, ensemble, features, fills, risk, sizing
 
 KEYED_STAGES = {"features": features.stage, "alphas": alphas.stage, "ensemble": ensemble.stage, "risk": risk.stage}
@@ -32,20 +34,28 @@ def topics(job: str) -> list[str]:
         return [*READS[job], *LEARNT, PROPOSALS, INTENTS]
     if job == "fills":
         return [*READS[job], FILLS, EQUITY, DECISIONS]
-    return [*READS[job], KEYED_TOPICS[job], *([DEAD] if job == "features" else [])]
+    return [*READS[job], KEYED_TOPICS[job], *([DEAD] if job == "features" else []),
+            *(LEARNT if job in ("features", "ensemble") else [])]
 
 
-def shard(job: str, profile: Profile, contracts: Contracts, shards: int, taps: tuple[str, ...] = ()) -> ShardPlan:
+def shard(job: str, profile: Profile, contracts: Contracts, shards: int, taps: tuple[str, ...] = (),
+          models: Models | None = None) -> ShardPlan:
     """What a job does in each shard; fills has none."""
     source = READS[job][0]
     if job == "pipeline":
-        stages = tuple(make(profile) for make in KEYED_STAGES.values())
+        stages = tuple(_keyed(name, profile, models) for name in KEYED_STAGES)
         written = tuple(topic for topic in taps if topic != PROPOSALS)
-        return ShardPlan(profile, contracts, source, stages, shards, written, dead_letters=True, forward=True)
+        return ShardPlan(profile, contracts, source, stages, shards, written, dead_letters=True, forward=True,
+                         models=models or Models(profile))
     if job == "sizing":
         return ShardPlan(profile, contracts, source, (), shards, forward=True)
-    return ShardPlan(profile, contracts, source, (KEYED_STAGES[job](profile),), shards, (KEYED_TOPICS[job],),
-                     dead_letters=job == "features")
+    return ShardPlan(profile, contracts, source, (_keyed(job, profile, models),), shards, (KEYED_TOPICS[job],),
+                     dead_letters=job == "features",
+                     models=(models or Models(profile)) if job == "ensemble" else None)
+
+
+def _keyed(name: str, profile: Profile, models: Models | None) -> Stage:
+    return ensemble.stage(profile, models) if name == "ensemble" else KEYED_STAGES[name](profile)
 
 
 def account(job: str, profile: Profile, contracts: Contracts, shards: int, taps: tuple[str, ...] = ()) -> AccountPlan:

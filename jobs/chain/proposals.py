@@ -5,7 +5,9 @@ import numpy as np
 
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import PROPOSALS, MicroBatch
+from jobs.chain.shard import MODEL
 from schemas.codec import Decoder, Text
+from udfs import models
 from udfs.formulas import FORMULAS
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Store
@@ -41,6 +43,7 @@ class Proposals:
             "hash": key, "slot": self._slots.find(key, venue, symbol), "intent": columns["intent_seq"],
             "spread": FORMULAS["spread"].over(columns["bid"], columns["ask"]),
             "binding": _numbers(columns["binding_constraint"], sizing.CONSTRAINTS),
+            "model": models.numbers(columns[MODEL]),
             "top_alpha": _numbers(columns["top_alpha"], self._profile.alphas.names),
             "gate_value": columns["gates.value"], "gate_limit": columns["gates.limit"],
             "gate_passed": columns["gates.passed"] > 0}

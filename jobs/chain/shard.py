@@ -10,17 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from jobs.chain import commands
+from jobs.chain.commands import Rulings
 from jobs.chain.contracts import Contracts
+from jobs.chain.known_schemas import KnownSchemas
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
 from jobs.chain.meters import Seen
+from jobs.chain.total_order import Edges
 from schemas.codec import HEADER, Decoder, Encoder, Text
-from udfs import order
+from udfs import models, order
+from udfs.models import Models
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Stage, Store
 from udfs.stages import admission
 from udfs.symbols import START, Slots, digests, hashes
 
 TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
+MODEL = "model_digest"
+"""Field of messages that tells the model; rows carry its number, column `model`."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,26 @@ class ShardPlan:
     topics: tuple[str, ...] = ()
     dead_letters: bool = False
     forward: bool = False
+    models: Models | None = None
+    """Where the ensemble is among the stages: what it may use."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether its workers need edges: they read ticks, or use models."""
+        return self.source == TICKS or self.models is not None
 
 
 class ShardWorker:
     """Runs a plan for one shard. State: admission's and every stage's record of each symbol."""
 
-    def __init__(self, plan: ShardPlan, shard: int, store: Store) -> None:
+    def __init__(self, plan: ShardPlan, shard: int, store: Store, edges: Edges | None = None) -> None:
+        """`edges` where the plan learns."""
         self._plan, self._shard = plan, shard
+        self._known = KnownSchemas(edges, shard) if edges and plan.source == TICKS else None
+        self._models = None
+        if edges and plan.models:
+            self._models = Rulings(edges, shard, commands.MODEL, lambda: edges.end(shard))
+        self._first_model = plan.models.first if plan.models else ""
         self._state = KeyedState((admission.stage(plan.profile), *plan.stages), store)
         self._slots = Slots(self._state)
         self._admission = admission.Admission(plan.profile)
@@ -55,8 +75,14 @@ class ShardWorker:
 
     def process(self, batch: MicroBatch) -> list[Emission]:
         """Messages and rows that one micro-batch leads to."""
+        if self._models and self._first_model and self._models.begin("model", self._first_model, not self._state.names):
+            self._first_model = ""
         decoded = self._decoder.decode(batch.messages)
         columns, verdict = decoded.columns, decoded.verdict
+        if self._known:
+            self._known.judge(batch.messages, np.asarray(batch.offsets, np.int64), verdict)
+        if MODEL in columns:
+            columns["model"] = models.numbers(columns[MODEL])
         if self._plan.source == TICKS:
             columns = self._admit(columns | self._origin(batch), verdict)
         else:
@@ -65,7 +91,7 @@ class ShardWorker:
                          columns["ts_recv" if "ts_recv" in columns else "ts_event"])
         out = self._dead_letters(batch, verdict) if self._dead and verdict.any() else []
         if len(columns["slot"]):
-            columns = self._state.run(columns)
+            columns = self._state.run(self._modelled(columns))
             out += self._messages(columns)
         if self._plan.forward:
             out.append(self._rows(columns, batch))
@@ -84,6 +110,13 @@ class ShardWorker:
             verdict[rows] = second
             columns = admission.take(columns, np.flatnonzero(second == admission.ACCEPTED))
         return columns
+
+    def _modelled(self, columns: Columns) -> Columns:
+        """With the number of the model that holds for each tick, where the ensemble is among the stages."""
+        if self._models is None:
+            return columns
+        self._models.learn()
+        return columns | {"model": self._models.models(columns["offset"], models.number, models.FALLBACK)}
 
     def _origin(self, batch: MicroBatch) -> Columns:
         """Where each tick is in the log, and its lineage id: a hash of its bytes, so a changed tick has another."""
@@ -109,6 +142,8 @@ class ShardWorker:
         if not self._encoders:
             return []
         keys = [self._state.names[slot] for slot in columns["slot"].tolist()]
+        if "model" in columns:
+            columns = columns | {MODEL: models.texts(columns["model"])}
         return [emit(topic, keys, encoder.encode(columns, len(keys))) for topic, encoder in self._encoders.items()]
 
     def _rows(self, columns: Columns, batch: MicroBatch) -> Emission:

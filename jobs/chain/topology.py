@@ -91,7 +91,7 @@ class Topology:
         """Run a shard plan over micro-batches; a view of its emissions."""
         keys = " ".join(f"WHEN {n} THEN {key}" for n, key in enumerate(spread_keys(self.options.shards)))
         keyed = self._keyed(self.tables.from_path(f"`{view}`"), f"CASE shard {keys} ELSE -1 END")
-        make = partial(_shard_worker, plan)
+        make = partial(_shard_worker, plan, self._edges(plan.profile) if plan.learns else None)
         names = [stage.name for stage in plan.stages]
         return self._operate(keyed, MicroBatchOperator(make), f"admit, {', '.join(names)}" if names else "admit")
 
@@ -192,8 +192,8 @@ def _title(topics: Sequence[str]) -> str:
     return ", ".join(topics)
 
 
-def _shard_worker(plan: ShardPlan, key: int, store: Store) -> ShardWorker:
-    return ShardWorker(plan, spread_keys(plan.shards).index(key), store)
+def _shard_worker(plan: ShardPlan, edges: BrokerEdges | None, key: int, store: Store) -> ShardWorker:
+    return ShardWorker(plan, spread_keys(plan.shards).index(key), store, edges)
 
 
 def _account_worker(plan: AccountPlan, edges: BrokerEdges | None, key: int, store: Store) -> AccountWorker:
@@ -214,7 +214,7 @@ def start(job: str, options: Options) -> Topology:
 def keyed_job(job: str, options: Options) -> Topology:
     """features, alphas, ensemble or risk: one stage keyed by venue and symbol, from its topic to its topic."""
     t = start(job, options)
-    plan = plans.shard(job, options.profile, t.contracts, options.shards)
+    plan = plans.shard(job, options.profile, t.contracts, options.shards, models=options.models)
     t.shards(t.source(plan.source), plan)
     t.write([*plan.topics, *([DEAD] if plan.dead_letters else [])])
     return t
@@ -223,7 +223,7 @@ def keyed_job(job: str, options: Options) -> Topology:
 def account_job(job: str, options: Options) -> Topology:
     """pipeline and sizing: shards, then the account, with no Kafka between the two."""
     t = start(job, options)
-    shard = plans.shard(job, options.profile, t.contracts, options.shards, options.taps)
+    shard = plans.shard(job, options.profile, t.contracts, options.shards, options.taps, options.models)
     account = plans.account(job, options.profile, t.contracts, options.shards, options.taps)
     inputs = [t.next(t.shards(t.source(shard.source), shard))]
     if account.refused:

@@ -31,6 +31,9 @@ class Edges(Channel, Protocol):
     def ends(self) -> list[tuple[int, int]]:
         """First and next offset of every partition of market.ticks.v1; empty when the broker does not answer."""
 
+    def end(self, shard: int) -> int | None:
+        """Next offset of a partition of market.ticks.v1; None when the broker does not answer."""
+
     def frontiers(self) -> list[Frontier]:
         """All frontiers written so far."""
 

@@ -86,4 +86,4 @@ def explains(reason: str, tick: Message, last_seq: int | None, latest: int) -> b
 def flags(row: Row, last_seq: int | None) -> int:
     """Qualities of an accepted tick."""
     gap = last_seq is not None and row["seq"] > last_seq + 1
-    return int(row["flags"]) & RECEIVE_TIME | (LOCKED if row["bid"] == row["ask"] else 0) | (GAP if gap else 0)
+    return int(row["flags"]) & (RECEIVE_TIME | GAP) | (LOCKED if row["bid"] == row["ask"] else 0) | (GAP if gap else 0)

@@ -1,82 +1,124 @@
-"""Cash and positions of one account, kept from its fills by the same floating-point operations as the ledger's."""
+"""Cash and positions of one account, kept from its fills in whole numbers: units of 1e-9, as the ledger's topics have.
+
+Written once more from the rules, over Python's integers: a product is exact and is rounded half to even to one unit.
+"""
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 from sigmaflow.audit.decisions import Name
 
+UNIT = 10**9
+MOST = 1 << 60
+"""Largest amount a ledger may hold; what is more is told as one unit above."""
+
+
+def rounded(numerator: int, denominator: int) -> int:
+    """The nearest whole number to a fraction, half to even.
+
+    >>> [rounded(n, 2) for n in (-3, -1, 1, 3, 4)]
+    [-2, 0, 0, 2, 2]
+    """
+    whole, rest = divmod(numerator, denominator)
+    return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1))
+
+
+def times(a: int, b: int) -> int:
+    """Product of two amounts in units, within the range."""
+    return max(-MOST - 1, min(MOST + 1, rounded(a * b, UNIT)))
+
+
+def units(value: float) -> int:
+    """The nearest number of units to a float.
+
+    >>> units(0.25), units(math.inf) == MOST + 1
+    (250000000, True)
+    """
+    scaled = value * 1e9
+    return round(scaled) if abs(scaled) <= MOST else int(math.copysign(MOST + 1, scaled))
+
 
 @dataclass
 class Book:
-    """What one account holds. Prices, cash and values are in quote currency, positions in base units."""
+    """What one account holds, in units."""
 
-    cash: float
-    peak: float
+    cash: int
+    peak: int
     orders: int = 0
     fills: int = 0
     state: str = "ACTIVE"
-    positions: dict[Name, float] = field(default_factory=lambda: defaultdict(float))
-    flows: dict[Name, float] = field(default_factory=lambda: defaultdict(float))
-    averages: dict[Name, float] = field(default_factory=lambda: defaultdict(float))
-    mids: dict[Name, float] = field(default_factory=dict)
-    value: float = 0.0
+    positions: dict[Name, int] = field(default_factory=lambda: defaultdict(int))
+    flows: dict[Name, int] = field(default_factory=lambda: defaultdict(int))
+    costs: dict[Name, int] = field(default_factory=lambda: defaultdict(int))
+    marks: dict[Name, int] = field(default_factory=lambda: defaultdict(int))
+    opened: dict[Name, int] = field(default_factory=lambda: defaultdict(int))
+    """Signed quantities that are left of open orders."""
+    value: int = 0
     """Sum of positions at their marks."""
-    gross: float = 0.0
+    gross: int = 0
     """The same of absolute values."""
-    opened: dict[Name, float] = field(default_factory=dict)
-    """Signed quantities of open orders."""
-    committed: float = 0.0
+    committed: int = 0
     """Sum of absolute values of positions, or of what open orders would make of them where that is more."""
 
     @property
-    def equity(self) -> float:
+    def equity(self) -> int:
         """Cash plus positions at their marks."""
         return self.cash + self.value
 
-    def mark(self, name: Name, mid: float) -> None:
-        """An instrument has a new mark."""
-        self._revalue(name, self.positions[name], mid)
+    def worth(self, name: Name) -> int:
+        """Value of a position at its mark."""
+        return times(self.positions[name], self.marks[name])
 
-    def open(self, name: Name, quantity: float) -> None:
-        """An order of a signed quantity waits; 0 where none does."""
-        before = self._commitment(name)
-        self.opened[name] = quantity
-        self.committed += self._commitment(name) - before
+    def mark(self, name: Name, mid: float) -> bool:
+        """An instrument has a new mark; False where an amount would leave the range: the last mark then stays."""
+        new, old = units(mid), self.marks[name]
+        if new > MOST:
+            return False
+        self._set(name, mark=new)
+        if self.committed > MOST:
+            self._set(name, mark=old)
+            return False
+        return True
 
-    def trade(self, name: Name, quantity: float, price: float, fee: float) -> float:
-        """Book a signed quantity; gives the profit realised against average cost, before the fee."""
-        held, realized = self.positions[name], 0.0
+    def open(self, name: Name, rest: int) -> None:
+        """What is left of an order waits; 0 where none does."""
+        self._set(name, rest=rest)
+
+    def trade(self, name: Name, quantity: int, price: int, fee: int) -> int:
+        """Book a signed quantity; gives the profit realised against the cost of what it closes, before the fee."""
+        held, notional, realized = self.positions[name], times(quantity, price), 0
         if held * quantity < 0:
-            realized = min(abs(quantity), abs(held)) * (price - self.averages[name]) * (1.0 if held > 0 else -1.0)
-            if abs(quantity) > abs(held):
-                self.averages[name] = price
-        elif quantity != 0:
-            cost = abs(held) * self.averages[name] + abs(quantity) * price
-            self.averages[name] = cost / (abs(held) + abs(quantity))
-        flow = -(quantity * price) - fee
-        self.flows[name] += flow
-        self.cash += flow
+            closed = min(abs(quantity), abs(held))
+            basis, proceeds = rounded(self.costs[name] * closed, abs(held)), rounded(notional * closed, abs(quantity))
+            realized = -proceeds - basis
+        self.costs[name] += notional + realized
+        self.flows[name] -= notional + fee
+        self.cash -= notional + fee
         self.fills += 1
-        self._revalue(name, held + quantity, self.mids[name])
+        self._set(name, position=held + quantity)
         return realized
 
-    def hold(self, name: Name, position: float) -> None:
+    def hold(self, name: Name, position: int) -> None:
         """Take a position as given, where a record says another one: what follows is then judged by itself."""
-        self._revalue(name, position, self.mids[name])
+        self._set(name, position=position)
 
-    def gross_with(self, name: Name, target: float) -> float:
-        """Gross value to commit to if an instrument had this target."""
-        return self.committed - self._commitment(name) + abs(target * self.mids[name])
+    def gross_with(self, name: Name, value: int) -> int:
+        """Gross value to commit to if an instrument had a position of this value."""
+        return self.committed - self._commitment(name) + value
 
-    def _commitment(self, name: Name) -> float:
-        held, mid = self.positions[name], self.mids.get(name, 0.0)
-        return max(abs(held * mid), abs((held + self.opened.get(name, 0.0)) * mid))
+    def _commitment(self, name: Name) -> int:
+        held, mark = self.positions[name], self.marks[name]
+        return max(abs(times(held, mark)), abs(times(held + self.opened[name], mark)))
 
-    def _revalue(self, name: Name, position: float, mid: float) -> None:
-        before, after = self.positions[name] * self.mids.get(name, 0.0), position * mid
-        committed = self._commitment(name)
-        self.value += after - before
-        self.gross += abs(after) - abs(before)
-        self.positions[name], self.mids[name] = position, mid
-        self.committed += self._commitment(name) - committed
+    def _set(self, name: Name, mark: int | None = None, position: int | None = None, rest: int | None = None) -> None:
+        """Change what is known of an instrument, and the sums with it."""
+        value, commitment = self.worth(name), self._commitment(name)
+        for held, new in ((self.marks, mark), (self.positions, position), (self.opened, rest)):
+            if new is not None:
+                held[name] = new
+        after = self.worth(name)
+        self.value += after - value
+        self.gross += abs(after) - abs(value)
+        self.committed += self._commitment(name) - commitment

@@ -1,6 +1,7 @@
 """decisions.v1 by itself: the hash chain, running numbers, ids, and the checks of sizing."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -9,9 +10,10 @@ from sigmaflow.audit.findings import Findings, Weight
 from sigmaflow.audit.hashes import CHAIN_DIGITS, account_key, chained, mix
 from sigmaflow.audit.log import DECISIONS
 
-SIZING = ("warm", "entry", "direction", "cost")
-LEDGER = ("halt", "reducing", "position", "gross", "account_cvar", "quantity")
-FIXED = frozenset({"warm", "entry", "halt", "position", "gross", "account_cvar", "quantity"})
+SIZING = ("warm", "entry", "direction", "cost", "selection")
+LEDGER = ("halt", "reducing", "range", "position", "gross", "concentration", "account_cvar", "quantity")
+FIXED = frozenset({"warm", "entry", "selection", "halt", "range", "position", "gross", "concentration", "account_cvar",
+                   "quantity"})
 """Checks whose limit is a setting of the profile."""
 
 CHAIN_BYTES = CHAIN_DIGITS + 1
@@ -82,6 +84,7 @@ class Rules:
         self._offsets: dict[int, int] = {}
         self._seqs: dict[Name, int] = {}
         self._directions: dict[Name, float] = {}
+        self._targets: dict[Name, float] = {}
         self._limits: dict[tuple[str, str], float] = {}
 
     def check(self, m: Message) -> None:
@@ -122,29 +125,52 @@ class Rules:
         self._findings.equal(m, "sizing makes a target where its checks pass", intended,
                              all(gate["passed"] for gate in gates[:len(SIZING)]))
         self._findings.equal(m, "an order is sent where all checks pass", row["order_id"] is not None, not failed)
-        for gate in gates:
+        for gate in gates[len(SIZING):] if _shrinks(gates) else gates:
             if gate["gate"] in FIXED:
                 limit = self._limits.setdefault((row["config_digest"], gate["gate"]), gate["limit"])
                 self._findings.equal(m, f"limit of {gate['gate']} is the profile's", gate["limit"], limit)
 
     def _sizing(self, m: Message) -> None:
         row, name = m.row, (m.row["venue"], m.row["symbol"])
+        shrinks = _shrinks(row["gates"])
         direction = 1.0 if row["score"] > 0 else -1.0
-        values = (None, abs(row["score"]), direction, abs(row["mu"]))
+        values = (None, abs(row["score"]), 0.0 if shrinks else direction, abs(row["mu"]), None)
         for gate, value in zip(row["gates"], values, strict=False):
             if value is not None:
                 self._findings.equal(m, f"value of {gate['gate']}", gate["value"], value)
             self._findings.equal(m, f"{gate['gate']} passes by its rule", gate["passed"], passes(gate))
+        if shrinks:
+            self._shrinking(m)
         if len(row["gates"]) >= len(SIZING):
             held = row["gates"][SIZING.index("direction")]["limit"]
             self._findings.equal(m, "limit of direction is that of the last target", held,
                                  self._directions.get(name, 0.0))
         if row["intent_id"] is not None:
-            self._directions[name] = direction
+            self._directions[name] = self._pointing(row, direction, shrinks)
+            self._targets[name] = row["target_notional"]
+
+    def _shrinking(self, m: Message) -> None:
+        """A target that only shrinks is held to no limit, and is on its side of 0 and nearer to it than the last."""
+        row, held = m.row, self._targets.get((m.row["venue"], m.row["symbol"]), 0.0)
+        limits = tuple(gate["limit"] for gate in row["gates"][:len(SIZING)] if gate["gate"] != "direction")
+        self._findings.equal(m, "a shrinking target is held to no limit", limits, (0.0, 0.0, 0.0, math.inf))
+        shrunk = row["target_notional"] * held >= 0 and abs(row["target_notional"]) < abs(held)
+        self._findings.equal(m, "a target without a direction is smaller than the last", shrunk, True)
+
+    def _pointing(self, row: Row, direction: float, shrinks: bool) -> float:
+        """Direction that the next tick of the instrument is held against."""
+        if not shrinks:
+            return direction
+        return self._directions.get((row["venue"], row["symbol"]), 0.0) if row["target_notional"] else 0.0
+
+
+def _shrinks(gates: list[Row]) -> bool:
+    """Whether sizing judged the tick as one that makes a target smaller: its direction is neither side."""
+    return len(gates) >= len(SIZING) and gates[SIZING.index("direction")]["value"] == 0.0
 
 
 def passes(gate: Row) -> bool:
     """Whether a check of sizing lets its value pass."""
     if gate["gate"] == "direction":
         return bool(gate["value"] != gate["limit"])
-    return not gate["value"] < gate["limit"]
+    return bool(gate["value"] <= gate["limit"] if gate["gate"] == "selection" else gate["value"] >= gate["limit"])

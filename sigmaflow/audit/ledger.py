@@ -1,18 +1,19 @@
 """Orders, fills and equity of one account, replayed in its order from decisions, fills and marks.
 
-An order is filled once, whole, on the first tick of its instrument that is late enough, unless a newer one replaces it
-or a target that the position already has cancels it.
-Cash and positions follow from the fills, bit for bit; sums over instruments are compared with a tolerance, since the
-order of adding is the ledger's own. What is in fills.v1 and equity.v1 for a tick is sealed by its decision's `effects`.
+Amounts are whole units, so every one of them must be met to the unit: cash, positions and profit follow from the fills,
+equity from cash and the positions at their marks. An order is filled in parts that add up to no more than itself, while
+it is open; a decision that ends it says how. What is in fills.v1 and equity.v1 for a tick is sealed by its decision's
+`effects`.
 """
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from sigmaflow.audit.book import Book
+from sigmaflow.audit.book import MOST, UNIT, Book, times, units
 from sigmaflow.audit.decisions import LEDGER, SIZING, Decisions, Name
 from sigmaflow.audit.decode import Message, Row
 from sigmaflow.audit.findings import Findings, Weight
@@ -21,27 +22,32 @@ from sigmaflow.audit.inputs import Inputs
 from sigmaflow.audit.log import EQUITY, FILLS
 from sigmaflow.audit.sequence import InOrder, same_cause
 
-RELATIVE, ABSOLUTE = 1e-9, 1e-6
-"""Tolerance of sums over instruments; the absolute part is in quote currency."""
+RELATIVE = 1e-9
+"""Tolerance of the one figure that is a ratio to a setting which no topic has."""
 
-REPLACED, CANCELLED, OPEN, FILLED = "replaced", "cancelled", "open", "filled"
+OPEN, FILLED = "open", "filled"
+NONE, REPLACED, AT_TARGET = "NONE", "REPLACED", "AT_TARGET"
 HALTED = "HALTED"
 STATES = ("ACTIVE", "REDUCING", HALTED)
-INITIAL_CASH = 1_000_000.0
-"""Quote currency; of the profiles. Needed only where the first decision and the first mark are both gone."""
+INITIAL_CASH = 1_000_000 * UNIT
+"""Of the profiles. Needed only where the first decision and the first mark are both gone."""
 
 
 @dataclass
 class Order:
-    """An order that a decision sent."""
+    """An order that a decision sent. `rest` is what is left of its signed quantity, `parts` its fills so far."""
 
     decision: Message
+    rest: int
+    mark: int
     state: str = OPEN
+    parts: int = 0
 
     @property
-    def quantity(self) -> float:
-        """Signed quantity, base units."""
-        return float(self.decision.row["order_quantity"])
+    def limit(self) -> int | None:
+        """Its price, None for a market order."""
+        found: int | None = self.decision.row["order_limit"]
+        return found
 
 
 @dataclass
@@ -65,6 +71,9 @@ class Ledger:
         self._orders: dict[int, Order] = {}
         self._open: dict[Name, Order] = {}
         self._latencies = _latencies(account)
+        self._moved = _moved(account)
+        self._share_from: dict[str, float] = {}
+        self._limited = _limited(account)
 
     def check(self, complete: bool) -> int:
         """Replay everything. Number of fills and marks behind the last decision; with `complete` these are faults."""
@@ -86,54 +95,102 @@ class Ledger:
     def _step(self, decision: Message) -> None:
         row = decision.row
         fills, marks = self._fills.at(row["account_seq"]), self._equity.at(row["account_seq"])
-        self._book.mark(_name(row), row["mid"])
+        self._command(row)
+        priced = self._book.mark(_name(row), row["mid"])
         before = self._findings.blamed(FILLS), self._findings.blamed(EQUITY)
         own = [m for m in fills if m.row["order_id"] == row["order_id"]]
-        self._fill_all([m for m in fills if m not in own], decision)
+        earlier = [m for m in fills if m not in own]
+        self._fill_all(earlier, decision)
         if marks and not own:
             self._lost_fill(marks[0])
-        self._due(decision)
+        ended = self._ends(decision)
+        self._due(decision, priced and not earlier and not ended)
         self._book.peak = max(self._book.peak, row["equity"])
         self._judge(decision)
         self._fill_all(own, decision)
-        self._due(decision)
+        self._ends_own(decision)
+        self._due(decision, priced and not fills and not ended)
         self._after(decision)
         self._mark(decision, fills, marks)
         blamed = self._findings.blamed(FILLS) > before[0], self._findings.blamed(EQUITY) > before[1]
         self._effects(decision, () if blamed[0] else fills, () if blamed[1] else marks,
                       Weight.ABSENCE if any(blamed) else Weight.CONTRADICTION)
 
+    def _command(self, row: Row) -> None:
+        """An operator's word that ends a halt, or resumes, counts the drawdown anew."""
+        if row["command"] == "RESUME" or (row["command"] == "REDUCE" and self._book.state == HALTED):
+            self._book.peak = self._book.equity
+
     # ------------------------------------------------------------------------------------------------------- orders
 
     def _judge(self, decision: Message) -> None:
         row, equal = decision.row, self._findings.equal
-        self._close(decision, "equity is cash + positions x mark", row["equity"], self._book.equity)
+        equal(decision, "equity is cash + positions x mark", row["equity"], self._book.equity)
         equal(decision, "a target is there where there is an intent", row["target"] is None, row["intent_id"] is None)
         if row["target"] is not None and len(row["gates"]) == len(SIZING + LEDGER):
             self._gates(decision)
         if row["order_id"] is None:
-            equal(decision, "order_quantity is 0 where none is sent", row["order_quantity"], 0.0)
-            if row["failed_gate"] == "quantity" and _name(row) in self._open:
-                self._open[_name(row)].state = CANCELLED
-                self._close_order(_name(row))
+            equal(decision, "order_quantity is 0 where none is sent", row["order_quantity"], 0)
+            equal(decision, "order_limit is that of an order", row["order_limit"], None)
         else:
             self._send(decision)
 
+    def _ends(self, decision: Message) -> bool:
+        """An open order that the tick ended."""
+        row, name = decision.row, _name(decision.row)
+        ended, order = row["ended_order_id"], self._open.get(name)
+        self._findings.equal(decision, "an end says how", row["ended_as"] != NONE, ended is not None)
+        if row["order_id"] is not None and ended != row["order_id"]:
+            self._findings.equal(decision, "an order replaces the open one", ended,
+                                 order.decision.row["order_id"] if order else None)
+        if row["ended_as"] == REPLACED:
+            self._findings.equal(decision, "an order is replaced where another is sent",
+                                 row["order_id"] not in (None, ended), True)
+        if row["ended_as"] == AT_TARGET:
+            self._findings.equal(decision, "an intent that is met ends the order", row["failed_gate"], "quantity")
+        if ended is None or ended == row["order_id"]:
+            return False
+        if order is None or order.decision.row["order_id"] != ended:
+            self._findings.differs(decision, "an order that ends is the open one of its symbol", ended,
+                                   order.decision.row["order_id"] if order else None)
+        else:
+            self._close_order(name, row["ended_as"])
+        return True
+
+    def _ends_own(self, decision: Message) -> None:
+        """An order that ends on the tick that sent it."""
+        row, name = decision.row, _name(decision.row)
+        if row["order_id"] is not None and row["ended_order_id"] == row["order_id"] and name in self._open:
+            self._close_order(name, row["ended_as"])
+
     def _gates(self, decision: Message) -> None:
         """Recompute the checks of the ledger: no limit is exceeded by an order that does not reduce."""
-        row, book, name = decision.row, self._book, _name(decision.row)
+        row, book, name, equal = decision.row, self._book, _name(decision.row), self._findings.equal
         gates = {gate["gate"]: gate for gate in row["gates"][len(SIZING):]}
         held, target = book.positions[name], row["target"]
-        reduces = abs(target) <= abs(held) and target * held >= 0
-        self._findings.equal(decision, "the target is in lots", target,
-                             _lots(row["target_notional"], row["mid"], gates["quantity"]["limit"]))
-        self._findings.equal(decision, "value of reducing", gates["reducing"]["value"], abs(target))
-        self._findings.equal(decision, "limit of reducing", gates["reducing"]["limit"], abs(held))
-        self._findings.equal(decision, "value of position", gates["position"]["value"], abs(target * row["mid"]))
-        self._close(decision, "value of gross", gates["gross"]["value"], book.gross_with(name, target))
-        self._findings.equal(decision, "value of quantity", gates["quantity"]["value"], abs(target - held))
-        for gate, passed in _passing(gates, reduces).items():
-            self._findings.equal(decision, f"{gate} passes by its rule", gates[gate]["passed"], passed)
+        value = abs(times(target, book.marks[name])) if units(row["mid"]) <= MOST >= abs(target) else MOST + 1
+        gross = min(MOST + 1, book.gross_with(name, value))
+        equal(decision, "the target is in lots", target,
+              _lots(row["target_notional"], row["mid"], gates["quantity"]["limit"]))
+        for gate, wanted in (("reducing", abs(target)), ("range", gross), ("position", value), ("gross", gross),
+                             ("quantity", abs(target - held))):
+            equal(decision, f"value of {gate}", gates[gate]["value"], wanted / UNIT)
+        equal(decision, "limit of reducing", gates["reducing"]["limit"], abs(held) / UNIT)
+        if not any(m.row["order_id"] == row["order_id"] for m in self._fills.at(row["account_seq"])):
+            equal(decision, "value of halt", gates["halt"]["value"], STATES.index(row["state"]))
+        self._concentration(decision, gates["concentration"]["value"], value, gross)
+        for gate, passed in _passing(gates, held, target, value, gross).items():
+            equal(decision, f"{gate} passes by its rule", gates[gate]["passed"], passed)
+
+    def _concentration(self, decision: Message, found: float, value: int, gross: int) -> None:
+        """The share of gross, or of the profile's least gross, which is what the others say it is."""
+        share = value / UNIT / (gross / UNIT) if gross else 0.0
+        if found == share or not value:
+            self._findings.equal(decision, "value of concentration", found, share)
+            return
+        base = self._share_from.setdefault(decision.row["config_digest"], value / UNIT / found if found else 0.0)
+        if base < gross / UNIT or not math.isclose(found, value / UNIT / base, rel_tol=RELATIVE):
+            self._findings.differs(decision, "value of concentration", found, share)
 
     def _send(self, decision: Message) -> None:
         row, book, name = decision.row, self._book, _name(decision.row)
@@ -141,26 +198,28 @@ class Ledger:
         expected = mix(row["intent_id"] or 0, book.orders)
         self._findings.equal(decision, "order_id", row["order_id"], expected)
         self._findings.equal(decision, "order_quantity is target less position", row["order_quantity"],
-                             (row["target"] or 0.0) - book.positions[name])
+                             (row["target"] or 0) - book.positions[name])
+        self._findings.equal(decision, "a profile has one kind of order", row["order_limit"] is not None,
+                             row["config_digest"] in self._limited)
         if name in self._open:
-            self._open[name].state = REPLACED
-        self._open[name] = self._orders[row["order_id"]] = Order(decision)
+            self._close_order(name, REPLACED)
+        self._open[name] = self._orders[row["order_id"]] = Order(decision, row["order_quantity"], book.marks[name])
         book.open(name, row["order_quantity"])
 
-    def _due(self, decision: Message) -> None:
-        """An order still open is not older than others were when they were filled."""
+    def _due(self, decision: Message, may_fill: bool) -> None:
+        """A market order that is as old as others were when they were filled gets what is displayed at every tick."""
         order = self._open.get(_name(decision.row))
-        if order is None:
+        if order is None or order.limit is not None or not may_fill:
             return
         latency = self._latencies.get(order.decision.row["config_digest"])
         if latency is not None and decision.row["ts_order"] - order.decision.row["ts_order"] >= latency:
             self._findings.lost(self._fills.before(decision.row["account_seq"]), "an order that is due is filled",
                                 f"no fill at {decision.position}", f"one of {order.decision.position} after this")
-            self._close_order(_name(decision.row))
+            self._close_order(_name(decision.row), "LOST")
 
-    def _close_order(self, name: Name) -> None:
-        del self._open[name]
-        self._book.open(name, 0.0)
+    def _close_order(self, name: Name, how: str) -> None:
+        self._open.pop(name).state = how.lower()
+        self._book.open(name, 0)
 
     # -------------------------------------------------------------------------------------------------------- fills
 
@@ -171,9 +230,10 @@ class Ledger:
             if order is None:
                 self._findings.differs(fill, "a decision sent the order", fill.row["order_id"], "the id of an order")
             else:
-                self._once(fill, order)
                 self._of_order(fill, order)
-            self._book_fill(fill, decision)
+                self._may_fill(fill, order, decision.row["command"] != NONE)
+                self._part(fill, order)
+            self._book_fill(fill, decision, order)
 
     def _lost_fill(self, mark: Message) -> None:
         """A mark that counts a fill more, and has its cash, says that the fill is gone and not the mark wrong."""
@@ -183,54 +243,82 @@ class Ledger:
                                 f"{book.fills} fills before {mark.position}", row["fills"], Weight.CONTRADICTION)
             book.fills = row["fills"]
 
-    def _once(self, fill: Message, order: Order) -> None:
+    def _may_fill(self, fill: Message, order: Order, commanded: bool) -> None:
+        """While an account is halted no fill adds to exposure."""
+        held = self._book.positions[_name(order.decision.row)]
+        reduces = held * order.rest < 0 and abs(order.rest) <= abs(held)
+        if self._book.state == HALTED and not commanded and not reduces:
+            self._findings.differs(fill, "a halted account fills only what reduces", order.rest, f"against {held}")
+
+    def _part(self, fill: Message, order: Order) -> None:
+        """The parts of an order add up to no more than the order, while it is open."""
+        row, name = fill.row, _name(order.decision.row)
         if order.state != OPEN:
-            self._findings.doubled(fill, "an order is filled once, while it is open", order.state, OPEN,
-                                   Weight.CONTRADICTION)
-        order.state = FILLED
-        name = _name(order.decision.row)
+            self._findings.doubled(fill, "an order is filled while it is open", order.state, OPEN, Weight.CONTRADICTION)
+        self._findings.equal(fill, "part is the number of the fill", row["part"], order.parts + 1)
+        self._findings.equal(fill, "remaining is what was left less the fill", row["remaining"],
+                             abs(order.rest) - row["quantity"])
+        if row["remaining"] < 0:
+            self._findings.differs(fill, "filled is never above ordered", row["remaining"], "at least 0")
+        order.parts = row["part"]
+        order.rest = row["remaining"] if order.rest > 0 else -row["remaining"]
         if self._open.get(name) is order:
-            self._close_order(name)
+            self._book.open(name, order.rest)
+            if not order.rest:
+                self._close_order(name, FILLED)
+        elif not order.rest:
+            order.state = FILLED
 
     def _of_order(self, fill: Message, order: Order) -> None:
         row, sent, equal = fill.row, order.decision.row, self._findings.equal
-        equal(fill, "quantity is that of the order", row["quantity"], abs(order.quantity))
-        equal(fill, "side is that of the order", row["side"], "SELL" if order.quantity < 0 else "BUY")
-        for name, of_decision in (("intent_id", "intent_id"), ("ts_order_sent", "ts_order"), ("decision_mid", "mid"),
+        equal(fill, "side is that of the order", row["side"], "SELL" if sent["order_quantity"] < 0 else "BUY")
+        equal(fill, "decision_mid is the mark at the order", row["decision_mid"], order.mark)
+        for name, of_decision in (("intent_id", "intent_id"), ("ts_order_sent", "ts_order"),
                                   ("top_alpha", "top_alpha"), ("venue", "venue"), ("symbol", "symbol")):
             equal(fill, f"{name} is that of the order", row[name], sent[of_decision])
-        equal(fill, "fill_id", row["fill_id"], mix(row["order_id"], 1))
+        equal(fill, "fill_id", row["fill_id"], mix(row["order_id"], row["part"]))
 
-    def _book_fill(self, fill: Message, decision: Message) -> None:
+    def _book_fill(self, fill: Message, decision: Message, order: Order | None) -> None:
         row, book, name = fill.row, self._book, _name(decision.row)
         quantity = -row["quantity"] if row["side"] == "SELL" else row["quantity"]
-        self._price(fill, decision, quantity)
+        self._price(fill, decision, order, quantity)
         realized = book.trade(name, quantity, row["price"], row["fee"])
         self._findings.equal(fill, "cash is that before less quantity x price and fee", row["cash"], book.cash)
         self._findings.equal(fill, "position is that before and the quantity", row["position"], book.positions[name])
-        self._findings.equal(fill, "realized_pnl is against average cost", row["realized_pnl"], realized)
+        self._findings.equal(fill, "realized_pnl is against cost", row["realized_pnl"], realized)
         book.cash = row["cash"]
         book.hold(name, row["position"])
 
-    def _price(self, fill: Message, decision: Message, quantity: float) -> None:
-        """Fills are at mid or across the spread."""
-        tick = self._inputs.ticks.get((decision.row["partition"], decision.row["offset"]))
-        if tick:
-            allowed = (decision.row["mid"], tick.row["ask"] if quantity > 0 else tick.row["bid"])
-            if fill.row["price"] not in allowed:
-                self._findings.differs(fill, "the price is mid or the far side", fill.row["price"], allowed)
-        if not fill.row["fee"] >= 0:
-            self._findings.differs(fill, "the fee is not negative", fill.row["fee"], "at least 0")
+    def _price(self, fill: Message, decision: Message, order: Order | None, quantity: int) -> None:
+        """What takes is filled at mid, at the far side or, with impact, beyond it; what rested at its own limit."""
+        row, tick = fill.row, self._inputs.ticks.get((decision.row["partition"], decision.row["offset"]))
+        limit = order.limit if order else None
+        if row["liquidity"] == "MAKER":
+            self._findings.equal(fill, "the price of what rested is its limit", row["price"], limit)
+        elif tick:
+            sign = 1 if quantity >= 0 else -1
+            far = units(tick.row["ask"] if sign > 0 else tick.row["bid"])
+            moved = decision.row["config_digest"] in self._moved and sign * (row["price"] - far) >= 0
+            allowed = (self._book.marks[_name(decision.row)], far, limit if limit else far)
+            if not moved and row["price"] not in allowed:
+                self._findings.differs(fill, "the price is mid or the far side", row["price"], allowed)
+        if limit and quantity and (row["price"] - limit) * quantity > 0:
+            self._findings.differs(fill, "the price is not worse than the limit", row["price"], limit)
+        if row["liquidity"] != "MAKER" and row["fee"] < 0:
+            self._findings.differs(fill, "what takes pays a fee", row["fee"], "at least 0")
 
     # -------------------------------------------------------------------------------------------------------- marks
 
     def _after(self, decision: Message) -> None:
-        """What the decision says of its symbol after the tick."""
-        row, name = decision.row, _name(decision.row)
-        position = self._book.positions[name]
-        self._findings.equal(decision, "position is that of the last fill", row["position"], position)
-        self._findings.equal(decision, "symbol_pnl is cash flow and position", row["symbol_pnl"],
-                             self._book.flows[name] + position * row["mid"])
+        """What the decision says of its symbol and of the account after the tick."""
+        row, name, equal = decision.row, _name(decision.row), self._findings.equal
+        equal(decision, "position is that of the last fill", row["position"], self._book.positions[name])
+        equal(decision, "symbol_pnl is cash flow and position", row["symbol_pnl"],
+              self._book.flows[name] + self._book.worth(name))
+        equal(decision, "a state that is not ACTIVE has a cause", row["state_cause"] == NONE, row["state"] == STATES[0])
+        if row["command"] == "HALT" or (self._book.state == HALTED and row["command"] == NONE):
+            equal(decision, "an account stays halted until a command", row["state"], HALTED)
+        self._book.state = row["state"]
 
     def _mark(self, decision: Message, fills: Sequence[Message], marks: Sequence[Message]) -> None:
         if fills and not marks:
@@ -251,32 +339,31 @@ class Ledger:
 
     def _holdings(self, mark: Message) -> None:
         row, book, name = mark.row, self._book, _name(mark.row)
-        book.mids.setdefault(name, row["mid"])
-        position, flow = book.positions[name], book.flows[name]
+        pnl = book.flows[name] + book.worth(name)
+        self._findings.equal(mark, "mid is the mark", row["mid"], book.marks[name])
         self._findings.equal(mark, "cash is that of the last fill", row["cash"], book.cash)
-        self._findings.equal(mark, "position is that of the last fill", row["position"], position)
-        pnl = flow + position * row["mid"]
+        self._findings.equal(mark, "position is that of the last fill", row["position"], book.positions[name])
         self._findings.equal(mark, "symbol_pnl is cash flow and position", row["symbol_pnl"], pnl)
         book.cash = row["cash"]
         book.hold(name, row["position"])
         if row["symbol_pnl"] != pnl:
-            book.flows[name] = row["symbol_pnl"] - row["position"] * row["mid"]
+            book.flows[name] = row["symbol_pnl"] - book.worth(name)
 
     def _sums(self, mark: Message) -> None:
-        row, book = mark.row, self._book
-        self._close(mark, "equity is cash + positions x mark", row["equity"], book.equity)
-        self._close(mark, "gross is the sum of absolute values", row["gross"], book.gross)
-        self._close(mark, "net is the sum of values", row["net"], book.value)
+        row, book, equal = mark.row, self._book, self._findings.equal
+        equal(mark, "equity is cash + positions x mark", row["equity"], book.equity)
+        equal(mark, "gross is the sum of absolute values", row["gross"], book.gross)
+        equal(mark, "net is the sum of values", row["net"], book.value)
         book.peak = max(book.peak, row["equity"])
-        self._findings.equal(mark, "peak_equity is the highest so far", row["peak_equity"], book.peak)
-        drawdown = 1 - row["equity"] / row["peak_equity"] if row["peak_equity"] > 0 else 0.0
-        self._findings.equal(mark, "drawdown is 1 - equity / peak", row["drawdown"], drawdown)
-        if book.state == HALTED:
-            self._findings.equal(mark, "an account stays halted", row["state"], HALTED)
-        book.peak, book.state = row["peak_equity"], row["state"]
+        equal(mark, "peak_equity is the highest so far", row["peak_equity"], book.peak)
+        peak = row["peak_equity"] / UNIT
+        drawdown = 1 - row["equity"] / UNIT / peak if peak > 0 else 0.0
+        equal(mark, "drawdown is 1 - equity / peak", row["drawdown"], drawdown)
+        book.peak = row["peak_equity"]
 
     def _quote(self, mark: Message, decision: Message) -> None:
-        self._findings.equal(mark, "mid is that of the decision", mark.row["mid"], decision.row["mid"])
+        for name in ("state", "state_cause"):
+            self._findings.equal(mark, f"{name} is that of the decision", mark.row[name], decision.row[name])
         tick = self._inputs.ticks.get((decision.row["partition"], decision.row["offset"]))
         if tick:
             self._findings.equal(mark, "spread is that of the tick", mark.row["spread"],
@@ -298,38 +385,66 @@ class Ledger:
             self._findings.lost(self._equity.before(seq), "every mark that a decision seals is there",
                                 f"none for {decision.position}", "one after this")
 
-    def _close(self, message: Message, rule: str, found: float, expected: float) -> None:
-        if not math.isclose(found, expected, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
-            self._findings.differs(message, rule, found, expected)
-
 
 def _name(row: Row) -> Name:
     return row["venue"], row["symbol"]
 
 
-def _lots(notional: float, mid: float, lot: float) -> float:
-    """The position worth a value, rounded to lots; NaN where it has none."""
+def _lots(notional: float, mid: float, lot: float) -> int:
+    """The position worth a value, rounded to whole lots; one unit above the range where it is beyond."""
     try:
-        return math.floor(notional / (mid * lot) + 0.5) * lot
+        lots, size = math.floor(notional / (mid * lot) + 0.5), units(lot)
     except (ValueError, OverflowError, ZeroDivisionError):
-        return math.nan
+        return MOST + 1 if notional > 0 else -MOST - 1
+    return lots * size if abs(float(lots)) * size <= MOST else MOST + 1 if notional > 0 else -MOST - 1
 
 
-def _passing(gates: dict[str, Row], reduces: bool) -> dict[str, bool]:
-    """What each check of the ledger says by its rule. Latency decides on orders of nothing, and is no field."""
-    state, quantity = gates["halt"]["value"], gates["quantity"]
-    bounded = {name: reduces or gates[name]["value"] <= gates[name]["limit"]
-               for name in ("position", "gross", "account_cvar")}
-    return bounded | {"halt": state != STATES.index(HALTED), "reducing": state == 0 or reduces,
-                      "quantity": quantity["passed"] or quantity["value"] != 0}
+def _passing(gates: dict[str, Row], held: int, target: int, value: int, gross: int) -> dict[str, bool]:
+    """What each check of the ledger says by its rule. Latency decides on orders of nothing, and is no field.
+
+    The share of one symbol is compared as a ratio; where that is the limit, to a float's rounding, either may be right.
+    """
+    reduces = abs(target) <= abs(held) and target * held >= 0
+    amounts = {"position": value, "gross": gross}
+    bounded = {name: reduces or amount <= units(gates[name]["limit"]) for name, amount in amounts.items()}
+    share, cvar = gates["concentration"], gates["account_cvar"]
+    level = math.isclose(share["value"], share["limit"], rel_tol=RELATIVE)
+    return bounded | {
+        "halt": gates["halt"]["value"] != STATES.index(HALTED), "reducing": gates["halt"]["value"] == 0 or reduces,
+        "range": value <= MOST and (reduces or gross <= MOST),
+        "account_cvar": reduces or cvar["value"] <= cvar["limit"],
+        "concentration": reduces or (share["passed"] if level else share["value"] <= share["limit"]),
+        "quantity": gates["quantity"]["passed"] or target != held}
 
 
-def _initial_cash(account: Account) -> float:
-    """Cash before the first fill, quote currency."""
+def _initial_cash(account: Account) -> int:
+    """Cash before the first fill."""
     first, rows = account.decisions.messages[:1], account.equity.messages[:1]
     if first and first[0].row["account_seq"] == 1 and 1 not in account.decisions.damaged:
-        return float(first[0].row["equity"])
-    return float(rows[0].row["cash"]) if rows and not rows[0].row["fills"] else INITIAL_CASH
+        return int(first[0].row["equity"])
+    return int(rows[0].row["cash"]) if rows and not rows[0].row["fills"] else INITIAL_CASH
+
+
+def _limited(account: Account) -> set[str]:
+    """Profiles whose orders are limit orders: most of them."""
+    said: dict[str, Counter[bool]] = {}
+    for row in (m.row for m in account.decisions.messages):
+        if row["order_id"] is not None:
+            said.setdefault(row["config_digest"], Counter())[row["order_limit"] is not None] += 1
+    return {digest for digest, counts in said.items() if counts[True] > counts[False]}
+
+
+def _moved(account: Account) -> set[str]:
+    """Profiles with impact: most of their fills that take are neither at mid nor at the far side."""
+    decided = {m.row["account_seq"]: m.row for m in account.decisions.messages}
+    said: dict[str, Counter[bool]] = {}
+    for fill in account.fills.messages:
+        at = decided.get(fill.row["account_seq"])
+        tick = account.inputs.ticks.get((at["partition"], at["offset"])) if at else None
+        if at and tick and fill.row["liquidity"] == "TAKER":
+            plain = {units(at["mid"]), units(tick.row["ask"]), units(tick.row["bid"])}
+            said.setdefault(at["config_digest"], Counter())[fill.row["price"] not in plain] += 1
+    return {digest for digest, counts in said.items() if counts[True] > counts[False]}
 
 
 def _latencies(account: Account) -> dict[str, int]:

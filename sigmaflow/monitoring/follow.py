@@ -23,6 +23,7 @@ from connectors.stopping import on_signals
 from jobs.chain.contracts import Contracts, lookup
 from jobs.chain.messages import DECISIONS, FILLS, RecordReader
 from jobs.chain.shard import TICKS
+from schemas import units
 from schemas.codec import Decoder
 from sigmaflow.monitoring.spans import STAGES, Path, Paths, Record, line, request, sampled, spans
 from sigmaflow.settings import Settings, load
@@ -117,7 +118,8 @@ class Follower:
         return [m for m, wanted in zip(messages, chosen.tolist(), strict=True) if wanted]
 
     def _record(self, message: Message) -> Record:
-        row = self._readers[message.topic].read(message.value or b"")
+        row = units.plain_row(self._readers[message.topic].read(message.value or b""),
+                              units.names(schemas.topics()[message.topic].schema))
         return Record(message.topic, message.partition, message.offset, message.time_ms, row)
 
 

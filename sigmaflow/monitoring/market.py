@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as builder
 
-from sigmaflow.monitoring.panels import HALF, board, number, prom, quantiles, section, series
+from sigmaflow.monitoring.panels import HALF, QUARTER, board, number, prom, quantiles, section, series
 
 TICKS = 'sigmaflow_topic_records_total{topic="market.ticks.v1"}'
 DEAD = 'sigmaflow_topic_records_total{topic="market.ticks.v1.dlq"}'
@@ -13,7 +13,7 @@ DEAD = 'sigmaflow_topic_records_total{topic="market.ticks.v1.dlq"}'
 def dashboard() -> builder.Dashboard:
     """The whole dashboard."""
     made = board("sigmaflow-market", "Sigmaflow: market data", "What comes in, before and after admission.")
-    for part in (_now, _flow, _delays, _refused):
+    for part in (_now, _flow, _delays, _refused, _venues):
         made = part(made)
     return made
 
@@ -154,5 +154,51 @@ def _refused(made: builder.Dashboard) -> builder.Dashboard:
             prom(f"rate({DEAD}[$__rate_interval]) / scalar(rate({TICKS}[$__rate_interval]))", "refused"),
             span=HALF,
             warn=0.01,
+        ),
+    )
+
+
+def _venues(made: builder.Dashboard) -> builder.Dashboard:
+    incidents = ("gaps", "reconnects", "resyncs", "limited")
+    return section(
+        made,
+        "Live venues",
+        series(
+            "Venue messages",
+            "ops",
+            "By kind, used or ignored, and those that could not be read; each second.",
+            prom(
+                "sum by (venue, kind, fate) (rate(sigmaflow_venue_messages_total[$__rate_interval]))",
+                "{{venue}} {{kind}} {{fate}}",
+            ),
+            prom(
+                "sum by (venue, reason) (rate(sigmaflow_venue_rejected_messages_total[$__rate_interval]))",
+                "{{venue}} rejected {{reason}}",
+            ),
+            span=QUARTER,
+        ),
+        series(
+            "Venue latency",
+            "s",
+            "Sent by the venue to received, where the clocks agree.",
+            *quantiles("sigmaflow_venue_latency_seconds_bucket", "venue"),
+            span=QUARTER,
+        ),
+        series(
+            "Venue incidents",
+            "short",
+            "Lost messages, new connections, books started anew, orders to wait; in each interval.",
+            *(
+                prom(f"increase(sigmaflow_venue_{name}_total[$__rate_interval])", f"{{{{venue}}}} {name}")
+                for name in incidents
+            ),
+            span=QUARTER,
+        ),
+        series(
+            "Venue clock ahead",
+            "s",
+            "How much a message was last sent after its receipt: one of the clocks is wrong.",
+            prom("sigmaflow_venue_clock_ahead_seconds", "{{venue}}"),
+            span=QUARTER,
         ),
     )

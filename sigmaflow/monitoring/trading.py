@@ -20,7 +20,7 @@ from sigmaflow.monitoring.panels import (
 
 ACCOUNT = '{account="$account"}'
 SQL = "WHERE account = '$account' AND $__timeFilter(ts)"
-CAPS = 'account="$account", verdict!~"sent|warm|entry|direction|cost|quantity|none_needed"'
+CAPS = 'account="$account", verdict!~"sent|warm|entry|direction|cost|selection|quantity|none_needed"'
 
 
 def dashboard() -> builder.Dashboard:

@@ -31,15 +31,14 @@ def sink(name: str, columns: str) -> None:
 
 
 sink("functions", "symbol STRING, seq BIGINT, last_side STRING, last_price DOUBLE, "
-     + ", ".join(f"`{f.name}` DOUBLE" for f in OVER_TICKS) + ", `book_pressure` DOUBLE, `micro_price_drift` DOUBLE")
+     + ", ".join(f"`{f.name}` DOUBLE" for f in OVER_TICKS) + ", `book_pressure` DOUBLE")
 sink("equity", "marks BIGINT, last_equity DOUBLE, state STRING, account STRING")
 bounded = "/*+ OPTIONS('scan.bounded.mode' = 'latest-offset') */"
 statements = tables.create_statement_set()
 statements.add_insert_sql(f"""INSERT INTO `functions` SELECT symbol, seq, last_side, last_price,
     {', '.join(f"{f.name}({', '.join(f.inputs)})" for f in OVER_TICKS)},
-    book_pressure(imbalance(bid_size, ask_size)),
-    micro_price_drift(micro_price(bid, ask, bid_size, ask_size), mid(bid, ask), spread(bid, ask))
+    book_pressure(imbalance(bid_size, ask_size))
     FROM `{namespace}.market.ticks.v1` {bounded}""")
-statements.add_insert_sql(f"""INSERT INTO `equity` SELECT COUNT(*), MAX(equity), MAX(state), MAX(kafka_key)
+statements.add_insert_sql(f"""INSERT INTO `equity` SELECT COUNT(*), MAX(equity) / 1E9, MAX(state), MAX(kafka_key)
     FROM `{namespace}.equity.v1` {bounded}""")
 statements.execute()

@@ -40,7 +40,7 @@ def expected(ticks: Ticks) -> dict[str, Any]:
     imbalance = (ticks.bid_size - ticks.ask_size) / depth
     micro_price = (ticks.bid * ticks.ask_size + ticks.ask * ticks.bid_size) / depth
     return {"mid": mid, "spread": spread, "imbalance": imbalance, "micro_price": micro_price,
-            "book_pressure": np.tanh(imbalance), "micro_price_drift": np.tanh(2 * (micro_price - mid) / spread)}
+            "book_pressure": np.tanh(imbalance)}
 
 
 def test_functions_over_ticks_and_a_count_over_equity(stack: Settings) -> None:

@@ -22,9 +22,9 @@ def tables() -> Iterator[object]:
 
     made = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     register(made)
-    made.execute_sql("""CREATE TEMPORARY TABLE features (bid DOUBLE, ask DOUBLE, bid_size DOUBLE, ask_size DOUBLE,
-        mid DOUBLE, spread DOUBLE, imbalance DOUBLE, micro_price DOUBLE, volatility DOUBLE, mean_fast DOUBLE,
-        mean_slow DOUBLE, zscore DOUBLE, order_flow DOUBLE) WITH ('connector' = 'datagen')""")
+    inputs = dict.fromkeys(name for function in FUNCTIONS.values() for name in function.inputs)
+    columns = ", ".join(f"`{name}` DOUBLE" for name in inputs)
+    made.execute_sql(f"CREATE TEMPORARY TABLE features ({columns}) WITH ('connector' = 'datagen')")
     yield made
 
 
@@ -42,8 +42,7 @@ def test_every_function_in_one_query_is_one_python_node(tables: object) -> None:
 
 def test_nested_functions_merge_into_one_node(tables: object) -> None:
     plan = tables.explain_sql(  # type: ignore[attr-defined]
-        "SELECT micro_price_drift(micro_price(bid, ask, bid_size, ask_size), mid(bid, ask), spread(bid, ask)) "
-        "FROM features")
+        "SELECT book_pressure(imbalance(bid_size, ask_size)) FROM features")
     assert python_nodes(plan) == 1
 
 

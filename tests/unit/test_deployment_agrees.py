@@ -138,10 +138,16 @@ def test_flink_options_are_the_same_in_compose() -> None:
 def test_prometheus_scrapes_the_same_jobs() -> None:
     def jobs(name: str) -> dict[str, tuple[str, int]]:
         text = Template((ROOT / "docker" / "prometheus" / name).read_text()).safe_substitute(
-            flink_targets="", metrics_targets="", registry_targets="")
+            flink_targets="", metrics_targets="", registry_targets="", venue_targets="")
         return {job["job_name"]: job.get("metrics_path", "/metrics") for job in yaml.safe_load(text)["scrape_configs"]}
 
     assert jobs("prometheus.yml") == jobs("compose.yml")
+
+
+def test_prometheus_knows_a_port_for_every_venue() -> None:
+    from connectors.venues.command import VENUES
+
+    assert len(VENUES) == programs.VENUE_PORTS
 
 
 def test_prometheus_reads_the_rules() -> None:
@@ -150,7 +156,7 @@ def test_prometheus_reads_the_rules() -> None:
     named = yaml.safe_load((folder / "compose.yml").read_text())["rule_files"]
     assert named == [f"{mounts['./prometheus/rules']}/*.yml"]
     local = Template((folder / "prometheus.yml").read_text()).safe_substitute(
-        rules_dir=folder / "rules", flink_targets="", metrics_targets="", registry_targets="")
+        rules_dir=folder / "rules", flink_targets="", metrics_targets="", registry_targets="", venue_targets="")
     (pattern,) = yaml.safe_load(local)["rule_files"]
     assert len(list(Path(pattern).parent.glob(Path(pattern).name))) == 3
 

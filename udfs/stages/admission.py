@@ -17,7 +17,7 @@ from udfs.profiles import NS, Profile
 from udfs.stage import Columns, Stage, StageState
 
 RECEIVE_TIME, LOCKED, GAP = 1, 2, 4
-"""Bits of `flags`."""
+"""Bits of `flags`. A source sets the first, and the last where its venue has lost messages."""
 
 LARGEST, LAST_SEQ = 1e15, 1 << 53
 UNSTAMPED = -1
@@ -132,7 +132,7 @@ def _sequence(symbols, shared, slot, seq, ts_event, bid, ask, flags, max_behind,
         if _beyond(shared[0].ts_order, ts_event[row], max_behind):
             verdict[row] = 16
             continue
-        bits = flags[row] & RECEIVE_TIME
+        bits = flags[row] & (RECEIVE_TIME | GAP)
         if bid[row] == ask[row]:
             bits |= LOCKED
         if s.seen > 0 and seq[row] > s.last_seq + 1:

@@ -1,9 +1,15 @@
 """Fills: the ledger of one account, its last gates, and the execution of its orders, in the account's total order.
 
-Each tick marks its symbol, then executes an order that is due, then judges a new intent, and leaves one decision. An
-order that is not yet due when the next intent of its symbol passes the gates is replaced by it, and cancelled where
-the position already is what that intent wants. Cash and positions change here and nowhere else: cash is the initial
-cash plus the cash flow of all fills, equity is cash plus all positions at their marks.
+Each tick
+1. obeys an operator's command, marks its symbol, and sets the trading state;
+2. ends its symbol's open order (one that is too old; one that would add to exposure once the account was not ACTIVE
+   since it was sent), or fills what the quote has for it when it is due;
+3. judges a new intent: an order that passes every gate replaces an open one, and an intent whose position is there
+   already ends it;
+4. leaves one decision, and a mark where one is due or a fill was made.
+
+Cash and positions change here and nowhere else, in whole units: udfs/money.py (arithmetic), udfs/book.py (books),
+udfs/gates.py (state and gates), udfs/execution.py (how an order meets a quote).
 """
 from __future__ import annotations
 
@@ -13,212 +19,259 @@ from typing import Any
 import numba
 import numpy as np
 
+from schemas.layout import NULL_LONG
+from udfs import joint
+from udfs.book import ACCOUNT, POSITION, book, revalue
+from udfs.execution import ORDER, QUOTE, RULES, TRADE, limit_price, match, new_trade
+from udfs.gates import (
+    ACTIVE,
+    BOUNDS,
+    CONTROL,
+    GATES,
+    NONE,
+    RANGE,
+    REACHED,
+    check,
+    command,
+    day,
+    goal,
+    judge,
+    reduces,
+)
+from udfs.money import MOST, plain, setting, times, units
 from udfs.profiles import Fills, Profile
 from udfs.stage import Columns, Stage, StageState
-from udfs.stages.risk import tail_mean
 
 BARS, WARM_BARS = 500, 100
-"""Bars of equity change held for the account's CVaR, and how many make it speak."""
+"""Bars of joint returns held for the account's CVaR, and how many make it speak."""
 
-ACTIVE, REDUCING, HALTED = 0, 1, 2
+TAIL = 0.025
+"""The account's CVaR is that at 97.5 %."""
 
-GATES = ("halt", "reducing", "position", "gross", "account_cvar", "quantity")
-"""Checks in their order. A gate holds its value against its limit; an order passes when every gate does.
+STANDS, REPLACED, AT_TARGET, NOT_REDUCING, EXPIRED, OUT_OF_RANGE = range(6)
+ENDS = ("NONE", "REPLACED", "AT_TARGET", "NOT_REDUCING", "EXPIRED", "OUT_OF_RANGE")
+"""How an order ended that was not filled whole."""
 
-Gross counts what open orders may still make of other positions, so that two orders under way cannot pass it together.
-"""
+SYMBOL = np.dtype([*POSITION, *ORDER, *TRADE, ("joint", joint.symbol(BARS))])
+SHARED = np.dtype([*ACCOUNT, *CONTROL, ("started", np.int64), ("orders", np.int64), ("fills", np.int64),
+                   ("mark_bar", np.int64), ("cvar", np.float64), ("joint", joint.SHARED)])
+LIMITS = np.dtype([*RULES, *BOUNDS, ("cash", np.int64), ("taker", np.int64), ("maker", np.int64),
+                   ("mark_ns", np.int64), ("bar_ns", np.int64)])
 
-REACHED = GATES.index("quantity")
+FILL = np.dtype([("row", np.int64), ("quantity", np.int64), ("price", np.int64), ("fee", np.int64),
+                 ("order", np.int64), ("intent", np.int64), ("part", np.int64), ("remaining", np.int64),
+                 ("rested", np.int64), ("sent", np.int64), ("decision_mid", np.int64), ("position", np.int64),
+                 ("cash", np.int64), ("realized", np.int64), ("alpha", np.int64)])
+"""One for each fill. `part` is its number within its order, `remaining` the absolute quantity still open behind it."""
 
-SYMBOL = np.dtype([
-    ("position", np.float64), ("cash_flow", np.float64), ("mid", np.float64), ("value", np.float64),
-    ("average", np.float64), ("open", np.int64), ("open_quantity", np.float64), ("open_due", np.int64),
-    ("open_sent", np.int64), ("open_mid", np.float64), ("open_order", np.int64), ("open_intent", np.int64),
-    ("open_alpha", np.int64),
-])
-SHARED = np.dtype([
-    ("started", np.int64), ("cash", np.float64), ("value", np.float64), ("gross", np.float64),
-    ("committed", np.float64), ("peak", np.float64),
-    ("orders", np.int64), ("fills", np.int64), ("state", np.int64), ("mark", np.int64), ("bar", np.int64),
-    ("bars", np.int64), ("bar_equity", np.float64), ("cvar", np.float64), ("ring", np.float64, BARS),
-])
-LIMITS = np.dtype([("cash", np.float64), ("cross", np.int64), ("fee", np.float64), ("latency", np.int64),
-                   ("lot", np.float64), ("mark", np.int64), ("bar", np.int64), ("position", np.float64),
-                   ("gross", np.float64), ("reduce", np.float64), ("halt", np.float64), ("cvar", np.float64)])
+DECISION = np.dtype([("order", np.int64), ("target", np.int64), ("quantity", np.int64), ("limit_price", np.int64),
+                     ("equity", np.int64), ("position", np.int64), ("symbol_pnl", np.int64), ("state", np.int64),
+                     ("cause", np.int64), ("command", np.int64), ("ended", np.int64), ("ended_intent", np.int64),
+                     ("ended_as", np.int64), ("failed", np.int64), ("value", np.float64, len(GATES)),
+                     ("limit", np.float64, len(GATES)), ("passed", np.int64, len(GATES))])
+"""One for each tick. Where there was no intent: no order, no target (NULL_LONG), gates that judged nothing (zeros)."""
 
-FILL = np.dtype([("row", np.int64), ("quantity", np.float64), ("price", np.float64), ("fee", np.float64),
-                 ("order", np.int64), ("intent", np.int64), ("sent", np.int64), ("decision_mid", np.float64),
-                 ("position", np.float64), ("cash", np.float64), ("realized", np.float64), ("alpha", np.int64)])
-DECISION = np.dtype([("order", np.int64), ("target", np.float64), ("quantity", np.float64), ("equity", np.float64),
-                     ("position", np.float64), ("symbol_pnl", np.float64), ("failed", np.int64),
-                     ("value", np.float64, len(GATES)), ("limit", np.float64, len(GATES)),
-                     ("passed", np.int64, len(GATES))])
-"""One for each tick. Where there was no intent: no order, no target (NaN), and gates that judged nothing (zeros)."""
-MARK = np.dtype([("row", np.int64), ("position", np.float64), ("symbol_pnl", np.float64), ("cash", np.float64),
-                 ("equity", np.float64), ("peak_equity", np.float64), ("drawdown", np.float64),
-                 ("gross", np.float64), ("net", np.float64), ("account_cvar_975", np.float64), ("state", np.int64),
-                 ("orders", np.int64), ("fills", np.int64)])
+MARK = np.dtype([("row", np.int64), ("mid", np.int64), ("position", np.int64), ("symbol_pnl", np.int64),
+                 ("cash", np.int64), ("equity", np.int64), ("peak_equity", np.int64), ("drawdown", np.float64),
+                 ("gross", np.int64), ("net", np.int64), ("account_cvar_975", np.float64), ("state", np.int64),
+                 ("cause", np.int64), ("orders", np.int64), ("fills", np.int64)])
 
 
-def limits(fills: Fills) -> np.ndarray[Any, Any]:
-    """The numbers of the profile that the kernel reads, as one record."""
-    return np.array([(fills.initial_cash, fills.price == "cross", fills.fee_bps / 10_000, fills.latency_ns, fills.lot,
-                      fills.mark_every_ns, fills.bar_ns, fills.max_position, fills.max_gross, fills.reduce_drawdown,
-                      fills.halt_drawdown, fills.cvar_limit)], LIMITS)
-
-
-@numba.njit(cache=True)
-def _commitment(s):
-    """Absolute value of a symbol's position, or of what its open order would make of it, whichever is larger."""
-    return max(abs(s.value), abs((s.position + s.open_quantity) * s.mid)) if s.open else abs(s.value)
+def limits(made: Fills) -> np.ndarray[Any, Any]:
+    """The numbers of the profile that the kernel reads, as one record. Raises ValueError for one beyond the range."""
+    record = np.zeros(1, LIMITS)
+    of = {"cross": made.price == "cross", "displayed": made.size == "displayed", "limit_order": made.order == "limit",
+          "offset": made.limit_offset_bps / 10_000, "life": made.order_life_ns, "latency": made.latency_ns,
+          "power": made.queue_power, "depth_traded": setting(made.depth_traded), "impact": made.impact_bps / 10_000,
+          "lot": setting(made.lot), "position": setting(made.max_position), "gross": setting(made.max_gross),
+          "share": setting(made.max_concentration), "share_from": setting(made.concentration_from),
+          "day_loss": setting(made.max_day_loss), "reduce": setting(made.reduce_drawdown),
+          "halt": setting(made.halt_drawdown), "cvar": made.cvar_limit, "cash": setting(made.initial_cash),
+          "taker": setting(made.fee_bps / 10_000), "maker": setting(made.maker_fee_bps / 10_000),
+          "mark_ns": made.mark_every_ns, "bar_ns": made.bar_ns}
+    for name, value in of.items():
+        record[name] = value
+    return record
 
 
 @numba.njit(cache=True)
-def _revalue(symbols, slots, a):
-    """Sums over all symbols in slot order: position values, signed and absolute, and commitments."""
-    value = gross = committed = 0.0
+def _cvar(symbols, past, moments, slots, slot, target, open_orders):
+    """CVaR over one bar, quote currency, with a target in one slot and the positions of the others, or what their open
+    orders make of them; 0 until WARM_BARS are known."""
+    values = np.zeros(slots)
     for k in range(slots):
-        value += symbols[k].value
-        gross += abs(symbols[k].value)
-        committed += _commitment(symbols[k])
-    a.value, a.gross, a.committed = value, gross, committed
+        s = symbols[k]
+        held = s.position + s.rest if open_orders else s.position
+        values[k] = plain(times(target if k == slot else held, s.mark))
+    _, cvar, bars = joint.joint_cvar(past, moments, values, TAIL)
+    return max(0.0, cvar) if bars >= WARM_BARS else 0.0
 
 
 @numba.njit(cache=True)
-def _execute(s, a, limit, bid, ask, mid, row, out):
-    """Fill the symbol's open order whole at this quote."""
-    quantity = s.open_quantity
-    price = mid
-    if limit.cross:
-        price = ask if quantity > 0 else bid
-    fee = abs(quantity) * price * limit.fee
-    flow = -(quantity * price) - fee
-    realized = 0.0
-    if s.position * quantity < 0:
-        closed = min(abs(quantity), abs(s.position))
-        realized = closed * (price - s.average) * (1.0 if s.position > 0 else -1.0)
-        if abs(quantity) > abs(s.position):
-            s.average = price
-    elif quantity != 0:
-        s.average = (abs(s.position) * s.average + abs(quantity) * price) / (abs(s.position) + abs(quantity))
-    s.position += quantity
-    s.cash_flow += flow
-    s.value = s.position * mid
-    s.open = 0
-    a.cash += flow
+def _bar(symbols, a, past, moments, slots, slot, time, mid):
+    """Take a tick into the joint returns; where it opens a bar, the account's CVaR is that of its positions now."""
+    before = moments.bar
+    joint.update(past[slot], moments, time, mid)
+    if moments.bar != before:
+        held = symbols[slot].position
+        a.cvar = _cvar(symbols, past, moments, slots, slot, held, False) if a.gross > 0 else 0.0
+
+
+@numba.njit(cache=True)
+def _mark(s, a, mark):
+    """Take a tick's mid as its symbol's mark; False where it leaves the range: the last mark stays, and trading halts
+    if anything hangs on it."""
+    if revalue(s, a, mark, s.rest):
+        return True
+    if a.halted == NONE and (s.position != 0 or s.open):
+        a.halted = RANGE
+    return False
+
+
+@numba.njit(cache=True)
+def _end(s, a, how, out):
+    """End the symbol's open order."""
+    out.ended, out.ended_intent, out.ended_as = s.order, s.intent, how
+    s.open = s.rest = 0
+    revalue(s, a, s.mark, 0)
+
+
+@numba.njit(cache=True)
+def _send(s, a, quantity, price, ts, intent, alpha, rule):
+    """Put an order under way; its commitment counts from now on."""
+    a.orders += 1
+    s.open, s.rest, s.limit, s.due, s.sent = 1, quantity, price, ts + rule.latency, ts
+    s.expires = s.due + rule.life if rule.life > 0 else 0
+    s.sent_mid, s.order, s.intent, s.alpha = s.mark, a.orders, intent, alpha
+    s.parts, s.watch, s.rested, s.ahead, s.seen = 0, a.left, 0, -1, -1
+    revalue(s, a, s.mark, quantity)
+
+
+@numba.njit(cache=True)
+def _fill(s, a, quote, limit, row, out, fill):
+    """Fill what the quote has for the symbol's open order; the number of fills, 0 or 1."""
+    quantity, price, rested = match(s, quote, limit)
+    if quantity == 0 and s.rest != 0:
+        return 0
+    done, fee, realized = book(s, a, quantity, price, limit.maker if rested else limit.taker)
+    if not done:
+        a.halted = RANGE if a.halted == NONE else a.halted
+        _end(s, a, OUT_OF_RANGE, out)
+        return 0
+    s.rest -= quantity
+    s.parts += 1
+    quote.taken_ask += max(quantity, 0)
+    quote.taken_bid += max(-quantity, 0)
     a.fills += 1
-    out.row, out.quantity, out.price, out.fee = row, quantity, price, fee
-    out.order, out.intent, out.sent = s.open_order, s.open_intent, s.open_sent
-    out.decision_mid, out.alpha = s.open_mid, s.open_alpha
-    out.position, out.cash, out.realized = s.position, a.cash, realized
+    fill.row, fill.quantity, fill.price, fill.fee, fill.rested = row, quantity, price, fee, rested
+    fill.order, fill.intent, fill.sent, fill.part, fill.remaining = s.order, s.intent, s.sent, s.parts, abs(s.rest)
+    fill.decision_mid, fill.alpha = s.sent_mid, s.alpha
+    fill.position, fill.cash, fill.realized = s.position, a.cash, realized
+    s.open = s.rest != 0
+    revalue(s, a, s.mark, s.rest)
+    return 1
 
 
 @numba.njit(cache=True)
-def _bar(a, limit, ts, equity):
-    """Close the bar that the last tick belonged to, when this tick belongs to a later one."""
-    bar = ts // limit.bar
-    if bar == a.bar:
-        return
-    if a.bar > 0:
-        a.ring[a.bars % BARS] = equity - a.bar_equity
-        a.bars += 1
-        held = min(a.bars, BARS)
-        if held >= WARM_BARS:
-            ordered = np.sort(a.ring[:held])
-            a.cvar = max(0.0, tail_mean(ordered, held, 0.025, False)[1])
-    a.bar, a.bar_equity = bar, equity
+def _under_way(s, a, quote, limit, ts, row, out, fill):
+    """The symbol's open order at this tick: ended, filled or left; the number of fills."""
+    if (a.state != ACTIVE or s.watch != a.left) and not reduces(s.position, s.position + s.rest):
+        _end(s, a, NOT_REDUCING, out)
+    elif s.expires > 0 and ts >= s.expires:
+        _end(s, a, EXPIRED, out)
+    elif ts >= s.due:
+        return _fill(s, a, quote, limit, row, out, fill)
+    return 0
 
 
 @numba.njit(cache=True)
-def _state(a, limit, equity):
-    """Trading state by drawdown; halted is left only by a person."""
+def _settled(a, limit):
+    """Peak and trading state behind whatever the tick did."""
+    equity = a.cash + a.value
     a.peak = max(a.peak, equity)
-    drawdown = 1 - equity / a.peak if a.peak > 0 else 0.0
-    if drawdown >= limit.halt:
-        a.state = HALTED
-    elif a.state != HALTED:
-        a.state = REDUCING if drawdown >= limit.reduce else ACTIVE
-    return drawdown
+    judge(a, limit, equity)
 
 
 @numba.njit(cache=True)
-def _decide(s, a, limit, notional, mid, equity, out):
-    """Hold the order that reaches the target against every gate; the signed quantity, and whether it may be sent."""
-    lots = np.floor(notional / (mid * limit.lot) + 0.5)
-    target = lots * limit.lot
-    quantity = target - s.position
-    reduces = abs(target) <= abs(s.position) and target * s.position >= 0
-    gross = a.committed - _commitment(s) + abs(target * mid)
-    out.target, out.quantity, out.equity = target, quantity, equity
-    out.value[0], out.limit[0], out.passed[0] = a.state, REDUCING, a.state != HALTED
-    out.value[1], out.limit[1], out.passed[1] = abs(target), abs(s.position), a.state == ACTIVE or reduces
-    out.value[2], out.limit[2] = abs(target * mid), limit.position
-    out.passed[2] = reduces or out.value[2] <= limit.position
-    out.value[3], out.limit[3], out.passed[3] = gross, limit.gross, reduces or gross <= limit.gross
-    out.value[4], out.limit[4], out.passed[4] = a.cvar, limit.cvar, reduces or a.cvar <= limit.cvar
-    out.value[5], out.limit[5], out.passed[5] = abs(quantity), limit.lot, limit.latency == 0 or quantity != 0
-    out.failed = -1
-    for k in range(len(GATES)):
-        if out.failed < 0 and not out.passed[k]:
-            out.failed = k
-    return quantity, out.failed < 0
+def _report(s, a, row, m):
+    """One row of equity."""
+    equity = a.cash + a.value
+    m.row, m.mid, m.position, m.symbol_pnl = row, s.mark, s.position, s.cash_flow + s.value
+    m.cash, m.equity, m.peak_equity, m.gross, m.net = a.cash, equity, a.peak, a.gross, a.value
+    m.drawdown = 1.0 - plain(equity) / plain(a.peak) if a.peak > 0 else 0.0
+    m.account_cvar_975, m.state, m.cause, m.orders, m.fills = a.cvar, a.state, a.cause, a.orders, a.fills
 
 
 @numba.njit(cache=True)
-def _kernel(symbols, shared, slots, slot, ts, bid, ask, mid, intent, intent_id, target, alpha, limits, fills, decisions,
-            marks):
-    limit, a = limits[0], shared[0]
+def _kernel(symbols, shared, pasts, moments, slots, slot, ts, bid, ask, bid_size, ask_size, mid, trade_price,
+            trade_size, trade_side, orders, intent, intent_id, target, alpha, limits, quotes, fills, decisions, marks):
+    limit, a, quote, moment = limits[0], shared[0], quotes[0], moments[0]
     filled = marked = 0
     if a.started == 0:
-        a.started, a.cash, a.peak = 1, limit.cash, limit.cash
+        a.started, a.cash, a.peak, a.day_equity = 1, limit.cash, limit.cash, limit.cash
     for row in range(slot.shape[0]):
-        s = symbols[slot[row]]
-        _bar(a, limit, ts[row], a.cash + a.value)
-        s.mid = mid[row]
-        s.value = s.position * mid[row]
-        before = filled
-        if s.open and ts[row] >= s.open_due:
-            _execute(s, a, limit, bid[row], ask[row], mid[row], row, fills[filled])
-            filled += 1
-        _revalue(symbols, slots, a)
-        drawdown = _state(a, limit, a.cash + a.value)
-        out = decisions[row]
-        out.equity, out.target, out.failed = a.cash + a.value, np.nan, -1
+        s, out = symbols[slot[row]], decisions[row]
+        before, out.failed, out.target, out.command = filled, -1, NULL_LONG, orders[row]
+        day(a, ts[row], a.cash + a.value)
+        if orders[row]:
+            command(a, orders[row], a.cash + a.value)
+        quote.bid, quote.ask, quote.bid_size, quote.ask_size = bid[row], ask[row], bid_size[row], ask_size[row]
+        quote.mark, quote.taken_bid, quote.taken_ask = units(mid[row]), 0, 0
+        new_trade(s, trade_price[row], trade_size[row], trade_side[row], quote)
+        priced = _mark(s, a, quote.mark)
+        if priced:
+            _bar(symbols, a, pasts, moment, slots, slot[row], ts[row] // limit.bar_ns, mid[row])
+        judge(a, limit, a.cash + a.value)
+        if s.open and priced:
+            filled += _under_way(s, a, quote, limit, ts[row], row, out, fills[filled])
+        _settled(a, limit)
+        out.equity = a.cash + a.value
         if intent[row] > 0:
-            quantity, send = _decide(s, a, limit, target[row], mid[row], a.cash + a.value, out)
-            if out.failed == REACHED:
-                s.open = 0
+            out.target = goal(target[row], mid[row], limit.lot)
+            hasty, cvar = limit.latency == 0 and not limit.limit_order, 0.0
+            if limit.cvar < np.inf and priced and abs(out.target) <= MOST:
+                cvar = _cvar(symbols, pasts, moment, slots, slot[row], out.target, True)
+            send = check(s, a, limit, out.target, priced, hasty, cvar, out)
+            if s.open and (send or out.failed == REACHED):
+                _end(s, a, REPLACED if send else AT_TARGET, out)
             if send:
-                a.orders += 1
-                out.order = a.orders
-                s.open, s.open_quantity, s.open_due, s.open_sent = 1, quantity, ts[row] + limit.latency, ts[row]
-                s.open_mid, s.open_order, s.open_intent, s.open_alpha = mid[row], a.orders, intent_id[row], alpha[row]
+                out.quantity = out.target - s.position
+                out.limit_price = limit_price(out.quantity > 0, bid[row], ask[row], limit)
+                _send(s, a, out.quantity, out.limit_price, ts[row], intent_id[row], alpha[row], limit)
+                out.order = s.order
                 if limit.latency == 0:
-                    _execute(s, a, limit, bid[row], ask[row], mid[row], row, fills[filled])
-                    filled += 1
-                    _revalue(symbols, slots, a)
-                    drawdown = _state(a, limit, a.cash + a.value)
-        out.position, out.symbol_pnl = s.position, s.cash_flow + s.position * mid[row]
-        due = limit.mark == 0 or ts[row] // limit.mark != a.mark
-        if due or filled > before:
-            a.mark = ts[row] // limit.mark if limit.mark > 0 else 0
-            m = marks[marked]
+                    filled += _fill(s, a, quote, limit, row, out, fills[filled])
+                    _settled(a, limit)
+        out.position, out.symbol_pnl, out.state, out.cause = s.position, s.cash_flow + s.value, a.state, a.cause
+        mark_bar = ts[row] // limit.mark_ns if limit.mark_ns > 0 else 0
+        if limit.mark_ns == 0 or mark_bar != a.mark_bar or filled > before:
+            a.mark_bar = mark_bar
+            _report(s, a, row, marks[marked])
             marked += 1
-            m.row, m.position, m.symbol_pnl = row, out.position, out.symbol_pnl
-            m.cash, m.equity, m.peak_equity, m.drawdown = a.cash, a.cash + a.value, a.peak, drawdown
-            m.gross, m.net, m.account_cvar_975, m.state = a.gross, a.value, a.cvar, a.state
-            m.orders, m.fills = a.orders, a.fills
     return filled, marked
 
 
+def _told(columns: Columns, name: str, missing: float) -> np.ndarray[Any, Any]:
+    """A column that not every run has."""
+    found = columns.get(name)
+    return np.full(len(columns["slot"]), missing) if found is None else found
+
+
 def step(state: StageState, columns: Columns, limits: np.ndarray[Any, Any]) -> Columns:
-    """Add `decisions`, one for each tick, and `fills` and `marks`, whose `row` points at the tick that caused them."""
+    """Add `decisions`, one for each tick, and `fills` and `marks`, whose `row` points at the tick that caused them.
+
+    `last_price`, `last_size` and `last_side` (as tick.avsc has them) and `command` (udfs/gates.py) may be missing.
+    """
     rows = len(columns["slot"])
     fills, decisions, marks = np.zeros(2 * rows, FILL), np.zeros(rows, DECISION), np.zeros(rows, MARK)
+    side = _told(columns, "last_side", 0).astype(np.int64)
     filled, marked = _kernel(
-        state.symbols, state.shared, columns["slots"], columns["slot"], columns["ts_order"], columns["bid"],
-        columns["ask"], columns["mid"], columns["intent"], columns["intent_id"], columns["target_notional"],
-        columns["top_alpha"], limits, fills, decisions, marks)
+        state.symbols, state.shared, state.symbols["joint"], state.shared["joint"], columns["slots"], columns["slot"],
+        columns["ts_order"], columns["bid"], columns["ask"],
+        columns["bid_size"], columns["ask_size"], columns["mid"], _told(columns, "last_price", np.nan),
+        _told(columns, "last_size", np.nan), side, _told(columns, "command", 0).astype(np.int64), columns["intent"],
+        columns["intent_id"], columns["target_notional"], columns["top_alpha"], limits, np.zeros(1, QUOTE), fills,
+        decisions, marks)
     return columns | {"fills": fills[:filled], "decisions": decisions, "marks": marks[:marked]}
 
 

@@ -55,6 +55,51 @@ def test_binance_spot_both_symbols() -> None:
         assert (seq == np.arange(1, len(seq) + 1)).all()
 
 
+def test_the_book_that_is_kept_is_the_venues_own_best_bid_and_offer() -> None:
+    """Fact 6, as of every depth update that a later bookTicker can confirm: price and size, no exception."""
+    checked = Counter[str]()
+    for name in ("btcusdt", "ethusdt"):
+        session = binance.Session()
+        for line in lines_of(f"binance_spot/{name}_20240808.gz"):
+            held = frames.unwrap(line)
+            assert held is not None
+            session.frame(*held)
+        assert session.gaps == 0 and not session.books.lost
+        checked += session.checks
+    assert checked == {"equal": 6_881}
+
+
+def test_coinbase_is_followed_to_its_last_frame_without_a_gap() -> None:
+    session, count = coinbase.AdvancedSession(), 0
+    for line in lines_of("coinbase/COINBASE.jsonl.zst"):
+        held = frames.unwrap(line)
+        if held is not None:
+            session.frame(*held)
+            count += 1
+    assert count == 1_030
+    assert session.gaps == 0 and not session.books.lost
+
+
+def test_bybit_spot_and_linear_are_two_venues_without_a_gap() -> None:
+    recording, ticks = opened("bybit/BYBIT.jsonl.zst")
+    assert {venue for venue, _ in ticks.instruments} == {"BYBIT-SPOT", "BYBIT-LINEAR"}
+    assert ("BYBIT-LINEAR", "SOLUSDT") in ticks.instruments and len(ticks) == 911
+    assert recording.frames["orderbook"] == 2_148 and recording.rejected == 0
+    assert (ticks.flags == 0).all()
+    assert sum(recording.frames.values()) == 3_227                      # every frame received is counted
+
+
+def test_one_sided_quotes_are_carried_forward() -> None:
+    recording, ticks = opened("equity_ticks/20131007_quote.zip", "equity_ticks/20131007_trade.zip")
+    assert ticks.instruments == (("CONSOLIDATED", "IBM"),)
+    assert recording.frames["quote"] == 109_067 and recording.rejected == 0
+    assert len(ticks) == 109_065                    # one suspicious, and the first tells one side
+    assert (ticks.bid > 0).all() and (ticks.ask > 0).all() and (ticks.bid_size > 0).all()
+    locked, crossed = (ticks.bid == ticks.ask).sum(), (ticks.bid > ticks.ask).sum()
+    assert (locked, crossed) == (658, 89)           # of two exchanges, and real
+    assert np.nanmedian(ticks.ask - ticks.bid) == pytest.approx(0.05, abs=0.05)
+
+
 def test_signing_trades_by_the_last_quote_would_be_wrong() -> None:
     """Fact 2: the venue's flag, not the last seen quote, tells the aggressor."""
     _, ticks = opened("binance_spot/btcusdt_20240808.gz")

@@ -26,9 +26,9 @@ def book_ticker(symbol: str = "BTCUSDT", bid: Any = "100.0", ask: Any = "100.1",
             "data": {"u": 1, "s": symbol, "b": bid, "B": "2.5", "a": ask, "A": "3.5"} | more}
 
 
-def trade(symbol: str = "BTCUSDT", price: str = "100.1", maker_bought: Any = False) -> dict[str, Any]:
+def trade(symbol: str = "BTCUSDT", price: str = "100.1", maker_bought: Any = False, number: int = 1) -> dict[str, Any]:
     return {"stream": f"{symbol.lower()}@trade",
-            "data": {"e": "trade", "E": 1, "s": symbol, "t": 1, "p": price, "q": "0.5", "T": 1, "m": maker_bought}}
+            "data": {"e": "trade", "E": 1, "s": symbol, "t": number, "p": price, "q": "0.5", "T": 1, "m": maker_bought}}
 
 
 def binance(path: Path, *frames: tuple[int, Any]) -> Path:
@@ -45,12 +45,14 @@ def read(*paths: Path) -> Ticks:
 
 
 def test_binance_one_tick_for_each_book_ticker_and_trades_fill_those_that_follow(tmp_path: Path) -> None:
-    depth = {"stream": "btcusdt@depth@100ms", "data": {"e": "depthUpdate", "E": 1, "s": "BTCUSDT", "b": [], "a": []}}
+    depth = {"stream": "btcusdt@depth@100ms", "data": {"e": "depthUpdate", "E": 1, "s": "BTCUSDT", "U": 1,
+                                                       "u": 2, "b": [], "a": []}}
     ticker = {"stream": "btcusdt@ticker", "data": {"e": "24hrTicker", "s": "BTCUSDT", "b": "1", "B": "1", "a": "2",
                                                    "A": "1", "u": 3}}
-    path = binance(tmp_path / "a", (0, book_ticker()), (1, trade()), (2, depth), (3, {"lastUpdateId": 1, "bids": []}),
-                   (4, book_ticker(bid="100.05")), (5, trade(maker_bought=True, price="99")), (6, trade("ETHUSDT")),
-                   (7, ticker), (8, {"result": None, "id": 1}), (9, book_ticker(ask="100.2")))
+    path = binance(tmp_path / "a", (0, book_ticker()), (1, trade()), (2, depth),
+                   (3, {"lastUpdateId": 1, "bids": [], "asks": []}), (4, book_ticker(bid="100.05")),
+                   (5, trade(maker_bought=True, price="99", number=2)), (6, trade("ETHUSDT")), (7, ticker),
+                   (8, {"result": None, "id": 1}), (9, book_ticker(ask="100.2")))
     recording = open_recording([path])
     ticks = concat(recording.ticks())
     assert recording.frames == {"bookTicker": 3, "trade": 3, "depthUpdate": 1, "snapshot": 1, "other": 2}

@@ -5,7 +5,6 @@ from collections import defaultdict
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pytest
 
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS
@@ -13,12 +12,12 @@ from jobs.chain.plans import KEYED_TOPICS
 from jobs.chain.shard import DEAD, TICKS
 from schemas.codec import NULL_LONG
 from sigmaflow.errors import UserError
-from sigmaflow.explain import STATES, Account, carried
+from sigmaflow.explain import Account
 from sigmaflow.explain_view import identity, instant, place, print_decision, print_json, print_path, print_state
 from sigmaflow.history import find_input
 from sigmaflow.reasons import SENTENCES, moment, reason
+from tests import reference_strategy
 from tests.histories import SHARDS, ListHistory, eager, history
-from udfs.stages.fills import ACTIVE
 
 Row = dict[str, Any]
 
@@ -86,11 +85,11 @@ def test_average_cost_and_realised_profit_add_up_to_the_symbols_profit(run: List
         assert profit == pytest.approx(mark["symbol_pnl"], abs=1e-6)
 
 
-def test_drawdown_carries_the_state_from_mark_to_mark(slow: ListHistory) -> None:
-    equity, limits = np.array([d["equity"] for d in rows(slow, DECISIONS)]), eager().fills
-    for mark in rows(slow, EQUITY):
-        state = carried(ACTIVE, 1_000_000.0, equity[:mark["account_seq"]], limits.reduce_drawdown, limits.halt_drawdown)
-        assert STATES[state] == mark["state"]
+def test_marks_and_decisions_tell_the_same_state_and_cause(slow: ListHistory) -> None:
+    decided = {d["account_seq"]: (d["state"], d["state_cause"]) for d in rows(slow, DECISIONS)}
+    told = [(m["account_seq"], (m["state"], m["state_cause"])) for m in rows(slow, EQUITY)]
+    assert all(decided[seq] == found for seq, found in told)
+    assert {found for _, found in told} == {("ACTIVE", "NONE"), ("REDUCING", "DRAWDOWN")}
 
 
 def test_open_orders_are_those_sent_and_neither_filled_nor_replaced(slow: ListHistory) -> None:
@@ -98,7 +97,8 @@ def test_open_orders_are_those_sent_and_neither_filled_nor_replaced(slow: ListHi
     seen = 0
     for d in decisions[::50]:
         seq = d["account_seq"]
-        done = {f["order_id"] for f in fills if f["account_seq"] <= seq}
+        done = {f["order_id"] for f in fills if f["account_seq"] <= seq and f["remaining"] == 0}
+        done |= {e["ended_order_id"] for e in decisions[:seq]}
         last = {e["symbol"]: e["order_id"] for e in decisions[:seq] if e["order_id"] is not None}
         found = {order["order_id"] for order in account.state(d["partition"], d["offset"])["open_orders"]}
         assert found == set(last.values()) - done
@@ -135,20 +135,38 @@ def test_every_kind_of_id_gives_the_same_path(run: ListHistory) -> None:
             assert account.explain(decision[kind]) == {**path, "id": decision[kind], "kind": kind}
 
 
-def test_an_order_without_a_fill_was_replaced_by_the_next_or_is_open() -> None:
-    run = history(6_000)
-    account, filled = Account(run), {f["order_id"] for f in rows(run, FILLS)}
-    sent = [d for d in rows(run, DECISIONS) if d["order_id"] is not None]
+def test_an_order_without_a_fill_was_ended_or_is_open() -> None:
+    """Quick orders meet a drawdown; slow ones are still open at the end."""
     outcomes: dict[str, int] = defaultdict(int)
-    for n, d in enumerate(sent):
-        if d["order_id"] in filled:
-            continue
-        following = next((e["order_id"] for e in sent[n + 1:] if e["symbol"] == d["symbol"]), None)
-        order = account.explain(d["order_id"])["order"]
-        assert order["replaced_by"] == following
-        assert order["outcome"] == ("open" if following is None else "replaced")
-        outcomes[order["outcome"]] += 1
-    assert outcomes["replaced"] > 20 and outcomes["open"] > 0
+    for run in (history(6_000), history(6_000, eager(20_000_000))):
+        account, filled = Account(run), {f["order_id"] for f in rows(run, FILLS)}
+        sent = [d for d in rows(run, DECISIONS) if d["order_id"] is not None]
+        for n, d in enumerate(sent):
+            if d["order_id"] in filled:
+                continue
+            following = next((e["order_id"] for e in sent[n + 1:] if e["symbol"] == d["symbol"]), None)
+            order = account.explain(d["order_id"])["order"]
+            assert order["replaced_by"] == (following if order["outcome"] == "replaced" else None)
+            life = ["sent"] if order["outcome"] == "open" else ["sent", order["outcome"]]
+            assert [event["event"] for event in order["life"]] == life
+            outcomes[order["outcome"]] += 1
+    assert outcomes["replaced"] > 10 and outcomes["open"] > 0 and outcomes["not reducing"] > 0
+
+
+def test_an_order_larger_than_what_is_displayed_is_filled_in_parts() -> None:
+    """Small sizes: every fill has its part of the order's life."""
+    ticks = reference_strategy.ticks(6_000)
+    run = history(ticks=ticks | {name: ticks[name] / 20_000 for name in ("bid_size", "ask_size")})
+    account, fills = Account(run), rows(run, FILLS)
+    parts = [f for f in fills if f["part"] == 3]
+    assert len(parts) > 5
+    for fill in parts:
+        order = account.explain(fill["fill_id"])["order"]
+        own = [f for f in fills if f["order_id"] == fill["order_id"]]
+        told = [event["remaining"] for event in order["life"] if "filled" in event["event"]]
+        assert told == [f["remaining"] for f in own]
+        assert sum(f["quantity"] for f in own) == pytest.approx(abs(order["quantity"]) - order["remaining"])
+        assert (order["outcome"] == "filled") == (order["remaining"] == 0)
 
 
 def test_a_tick_without_an_order_ends_at_its_decision(slow: ListHistory) -> None:

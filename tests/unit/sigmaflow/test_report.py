@@ -54,7 +54,8 @@ def test_page_is_whole_and_loads_nothing(frames):
     parsed = parse(page)
     assert parsed.open == [] and parsed.loaded == []
     assert "@import" not in page and "url(" not in page
-    parts = ("Equity", "Drawdown", "Exposure", "Profit by alpha", "Profit by symbol", "Latency", "Trades", "Summary")
+    parts = ("Equity", "Drawdown", "Exposure", "Profit by alpha", "Profit by symbol", "Latency", "Trades", "Summary",
+             "Implementation shortfall", "Markouts of fills", "Cost and profit by alpha")
     for part in parts:
         assert part in page
     assert "1f0c9a7e5b2d4486" in page and "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)

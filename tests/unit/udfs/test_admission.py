@@ -150,6 +150,11 @@ def test_a_gap_is_passed_on_as_a_flag() -> None:
                                                   admission.GAP | admission.LOCKED | admission.RECEIVE_TIME]
 
 
+def test_a_gap_that_the_source_knows_of_is_passed_on() -> None:
+    features, _ = admit(message(seq=1), message(seq=2, flags=admission.GAP | admission.LOCKED), message(seq=3))
+    assert [row["flags"] for row in features] == [0, admission.GAP, 0]
+
+
 def test_a_stale_clock_is_measured_against_its_partition_and_does_not_use_up_its_seq() -> None:
     worker = shard()
     later = START + 100 * NS

@@ -21,9 +21,12 @@ def signals() -> dict:
     return run(alphas.stage(profiles.DEFAULT), ticks)
 
 
+NORMAL = profiles.DEFAULT.model_copy(update={"ensemble": Ensemble()})
+
+
 @pytest.fixture(scope="module")
 def found(signals: dict) -> dict:
-    return run(ensemble.stage(profiles.DEFAULT), signals)
+    return run(ensemble.stage(NORMAL), signals)
 
 
 def test_weights_sum_to_one_and_variance_is_total(signals: dict, found: dict) -> None:
@@ -75,7 +78,7 @@ def test_top_alpha_pulled_hardest_the_way_the_score_went(signals: dict, found: d
 
 
 def test_logistic_blend_has_fixed_weights(signals: dict) -> None:
-    weights = (1.0, -0.5, 0.25, 2.0, 0.0)
+    weights = tuple(np.linspace(-1, 2, len(profiles.DEFAULT.alphas.names)).tolist())
     fixed = Ensemble(blend="logistic", weights=weights, warm_up=0)
     found = run(ensemble.stage(profiles.DEFAULT.model_copy(update={"ensemble": fixed})), signals)
     wanted = np.tanh((signals["signals.score"] * weights).sum(1) / 2)
@@ -84,16 +87,23 @@ def test_logistic_blend_has_fixed_weights(signals: dict) -> None:
 
 
 def test_cuts_change_no_bit(signals: dict, found: dict) -> None:
-    same(run(ensemble.stage(profiles.DEFAULT), signals, range(13, ROWS, 13)), found)
+    same(run(ensemble.stage(NORMAL), signals, range(13, ROWS, 13)), found)
+
+
+def test_adaptive_intervals_change_neither_weights_nor_mu(signals: dict, found: dict) -> None:
+    adaptive = run(ensemble.stage(profiles.DEFAULT), signals)
+    for name in ("weights", "mu", "q50"):
+        np.testing.assert_array_equal(adaptive[name], found[name])
+    assert (adaptive["sigma"] != found["sigma"]).any()
 
 
 def test_signals_of_another_profile_are_refused(signals: dict) -> None:
     wrong: dict[str, Any] = signals | {"signals.count": np.full(ROWS, 3)}
-    with pytest.raises(ValueError, match=r"5 alphas, a message of signals\.v1 has 3"):
+    with pytest.raises(ValueError, match=r"12 alphas, a message of signals\.v1 has 3"):
         run(ensemble.stage(profiles.DEFAULT), wrong)
 
 
 def test_weights_must_be_one_for_each_alpha() -> None:
     wrong = Ensemble(blend="logistic", weights=(1.0,))
-    with pytest.raises(ValueError, match="5 alphas but 1 weights"):
+    with pytest.raises(ValueError, match="12 alphas but 1 weights"):
         ensemble.stage(profiles.DEFAULT.model_copy(update={"ensemble": wrong}))

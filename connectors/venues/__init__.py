@@ -1,0 +1,1 @@
+"""Live venues: a connection each, kept alive, whose frames become ticks."""
