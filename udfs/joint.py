@@ -95,9 +95,9 @@ def past(s, a, out):
     `out` is as long as the ring; what lies before the symbol's first return is left alone.
     """
     start = _start(s, a, 0)
-    for bar in range(start, a.bar):
-        out[out.shape[0] - (a.bar - bar)] = _past(s, bar)
-    return a.bar - start
+    held = a.bar - start
+    out[out.shape[0] - held:] = _window(s, start, a.bar)
+    return held
 
 
 @numba.njit(cache=True)

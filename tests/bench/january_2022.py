@@ -18,7 +18,6 @@ Settings, none of them fitted to the outcome:
 """
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,14 +31,15 @@ from connectors.ticks import TickEncoder
 from jobs.chain.inprocess import Chain, contracts
 from jobs.chain.shard import TICKS
 from schemas.codec import Decoder
+from schemas.units import plain_columns, scaled
 from udfs import profiles
-from udfs.profiles import NS, UNLIMITED, Alphas, Ensemble, Fills, Profile, Sizing
+from udfs.profiles import NS, Alphas, Ensemble, Fills, Profile, Sizing
 
 BARS = Path(__file__).parents[3] / "shared" / "data" / "bars" / "btc-perp-20211231-20220201_1m.csv"
 MINUTE, HOUR, DAY = 60 * NS, 3_600 * NS, 86_400 * NS
 EQUITY, NOTIONAL = 1_000_000.0, 500_000.0
-BUDGET = 0.01 * EQUITY / math.sqrt(DAY / MINUTE)
-"""1 % of equity over a day is 263.5 over one of its 1,440 minutes."""
+BUDGET = 0.01
+"""CVaR of one position over a day, as a fraction of equity: what the default profile allows."""
 
 LIMITS = profiles.DEFAULT.fills
 BEFORE = 6 * HOUR
@@ -52,7 +52,7 @@ def strategy(notional: float, guarded: bool) -> Profile:
         "alphas": Alphas(names=("mean_reversion_50",)),
         "ensemble": Ensemble(blend="logistic", weights=(3.0,)),
         "sizing": Sizing(reference_equity=EQUITY, fixed_notional=notional,
-                         cvar_budget=BUDGET if guarded else UNLIMITED),
+                         cvar_budget=BUDGET if guarded else 1.0, cvar_horizon_s=DAY / NS, cvar_band=1.25),
         "fills": Fills(initial_cash=EQUITY, lot=LIMITS.lot, mark_every_ns=MINUTE, bar_ns=MINUTE, **limits)})
 
 
@@ -85,7 +85,8 @@ class Run:
 
 def _columns(topics: dict[str, Any], topic: str) -> dict[str, Any]:
     schema = schemas.load(schemas.topics()[topic].schema)
-    return Decoder(schema, {contracts().id(topic): schema}).decode(topics[topic][0]).columns
+    columns = Decoder(schema, {contracts().id(topic): schema}).decode(topics[topic][0]).columns
+    return plain_columns(columns, scaled(schema))
 
 
 def worst_day(ticks: Ticks) -> tuple[int, float]:
@@ -136,7 +137,7 @@ def main() -> int:
     ticks = concat(open_recording([BARS]).ticks())
     _, values = TickEncoder(contracts().id(TICKS)).encode(ticks)
     worst, fall = worst_day(ticks)
-    print(f"{len(ticks):,} one-minute bars, worst day {_date(worst)}: {fall:.1%}; budget {BUDGET:.1f} a minute, "
+    print(f"{len(ticks):,} one-minute bars, worst day {_date(worst)}: {fall:.1%}; budget {BUDGET:.0%} a day, "
           f"drawdown limit {LIMITS.reduce_drawdown:.0%} reducing, {LIMITS.halt_drawdown:.0%} halted")
     guarded, free = Run("with", values, strategy(NOTIONAL, True)), Run("without", values, strategy(NOTIONAL, False))
     ends = guarded.warm(), int(ticks.ts_event[-1])
