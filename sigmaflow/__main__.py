@@ -381,6 +381,22 @@ def chaos(
 
 
 @app.command()
+def traces(
+    otlp: Annotated[str, typer.Option(help="OTLP/HTTP collector, http://127.0.0.1:4318; none when left out.")] = "",
+    ratio: Annotated[float, typer.Option(min=0, max=1, help="Part of the ticks that are traced.")] = 0.01,
+    lines: Annotated[bool, typer.Option("--lines", help="Print every decision as one JSON line.")] = False,
+    namespace: Namespace = "",
+) -> None:
+    """Follow the chain: OpenTelemetry traces of sampled decisions, canonical log lines of all."""
+    from sigmaflow.errors import UserError
+    from sigmaflow.monitoring import follow
+
+    if not otlp and not lines:
+        raise UserError("traces", "there must be something to do", "neither --otlp nor --lines is given", "give one")
+    follow.run(otlp, ratio, lines, namespace)
+
+
+@app.command()
 def report(out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("build/report.html")) -> None:
     """Write the tear sheet as one HTML file."""
     from sigmaflow import report as module
