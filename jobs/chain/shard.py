@@ -15,6 +15,7 @@ from jobs.chain.commands import Rulings
 from jobs.chain.contracts import Contracts
 from jobs.chain.known_schemas import KnownSchemas
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
+from jobs.chain.meters import Seen
 from jobs.chain.total_order import Edges
 from schemas.codec import HEADER, Decoder, Encoder, Text
 from udfs import models, order
@@ -70,6 +71,7 @@ class ShardWorker:
         self._encoders = {topic: Encoder(plan.contracts.schema(topic), plan.contracts.id(topic), alphas)
                           for topic in plan.topics}
         self._dead = RecordWriter(DEAD, plan.contracts.id(DEAD)) if plan.dead_letters else None
+        self.seen = Seen()
 
     def process(self, batch: MicroBatch) -> list[Emission]:
         """Messages and rows that one micro-batch leads to."""
@@ -85,6 +87,8 @@ class ShardWorker:
             columns = self._admit(columns | self._origin(batch), verdict)
         else:
             columns = self._repeat(columns, verdict)
+        self.seen = Seen(len(columns["slot"]), int(np.count_nonzero(columns["flags"] & admission.GAP)),
+                         columns["ts_recv" if "ts_recv" in columns else "ts_event"])
         out = self._dead_letters(batch, verdict) if self._dead and verdict.any() else []
         if len(columns["slot"]):
             columns = self._state.run(self._modelled(columns))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sigmaflow.cli.common import MARKET, AsJson, From, Namespace, command, group, namespace
+from sigmaflow.errors import UserError
 
 PANEL = "The account"
 app = group()
@@ -41,6 +42,21 @@ def metrics(as_json: AsJson = False) -> None:
     from sigmaflow.output import show
 
     show(as_json, metrics_view.look, metrics_view.draw)
+
+
+@command(app, PANEL, "sigmaflow traces --otlp http://127.0.0.1:4318 --ratio 0.001", "sigmaflow traces --lines")
+def traces(
+    otlp: Annotated[str, typer.Option(help="OTLP/HTTP collector, http://127.0.0.1:4318; none when left out.")] = "",
+    ratio: Annotated[float, typer.Option(min=0, max=1, help="Part of the ticks that are traced.")] = 0.01,
+    lines: Annotated[bool, typer.Option("--lines", help="Print every decision as one JSON line.")] = False,
+    namespace: Namespace = "",
+) -> None:
+    """Follow the chain: OpenTelemetry traces of sampled decisions, canonical log lines of all."""
+    if not otlp and not lines:
+        raise UserError("traces", "there must be something to do", "neither --otlp nor --lines is given", "give one")
+    from sigmaflow.monitoring import follow
+
+    follow.run(otlp, ratio, lines, namespace)
 
 
 @command(app, PANEL, "sigmaflow report", "sigmaflow report --out monday.html --json")

@@ -28,7 +28,7 @@ from sigmaflow.settings import ROOT, load
 WANTED = {"help", "start", "stop", "status", "restart", "logs", "clean", "setup-topics", "monitor-topics", "smoke-test",
           "dashboard", "metrics", "check", "test", "reference", "replay", "report", "audit"}
 COMMANDS = dict(docs.commands())
-SILENT = {"up", "stop", "restart", "logs", "clean", "feed"}
+SILENT = {"up", "stop", "restart", "logs", "clean", "feed", "traces"}
 """Commands without --json: they show nothing, or what others have written."""
 
 WRONG = [
@@ -38,7 +38,7 @@ WRONG = [
     ("dlq", "list", "--limit", "0"), ("dlq", "replay", "--at", "x", "--dry-run"), ("schema", "show", "nothing"),
     ("schema", "show", "tick", "--version", "99"), ("schema", "diff", "tick", "--old", "99"),
     ("restore", "jobs/pipeline.py"), ("submit", "jobs/pipeline.py", "--parallelism", "0"),
-    ("train",), ("model", "show", "none"), ("feed", "nowhere"),
+    ("train",), ("model", "show", "none"), ("feed", "nowhere"), ("traces",),
 ]
 DOWN = [
     ("status",), ("submit", "jobs/pipeline.py"), ("restore", "jobs/pipeline.py", "--path", "x"), ("savepoint",),
@@ -46,6 +46,7 @@ DOWN = [
     ("state", "--at", "market.ticks.v1:0:1"), ("topics",), ("setup-topics",), ("metrics",), ("halt",), ("report",),
     ("schema", "check", "--registry"), ("schema", "diff", "tick", "--registry"), ("dashboard", "--json"),
     ("monitor-topics", "fills.v1"), ("train", "--from", "market"), ("model", "use", "none"), ("feed", "binance"),
+    ("traces", "--lines"),
 ]
 ENDS = [*((words, ExitCode.WRONG) for words in WRONG), *((words, ExitCode.NOT_RUNNING) for words in DOWN)]
 

@@ -54,8 +54,8 @@ def test_signals_are_those_of_the_stages() -> None:
     assert made.signals["history"][at].tolist() == list(range(len(at)))
     from tests.kit import run
 
-    names = ("slot", "ts_order", "bid", "ask", "bid_size", "ask_size", "last_price", "last_size", "last_side")
-    ticks = {name: made.signals[name] for name in names}
+    own = ("slot", "ts_order", "bid", "ask", "bid_size", "ask_size", "last_price", "last_size", "last_side")
+    ticks = {name: made.signals[name] for name in own}
     wanted = run(alphas.stage(DEFAULT), run(features.stage(DEFAULT), ticks))
     np.testing.assert_array_equal(made.signals["signals.mu"], wanted["signals.mu"])
 
