@@ -241,3 +241,26 @@ def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
         taken.listen()
         with pytest.raises(UserError, match=rf"port {s.questdb.pg_port} \(questdb.pg_port\) must be free"):
             stack.check_ports(s)
+
+
+# ---------------------------------------------------------------------------------------------------- other documents
+
+TYPED = re.compile(r"(?:^|`|-m )sigmaflow ([a-z][a-z -]*)")
+
+
+def named_in_documents() -> list[tuple[str, str]]:
+    """Document and words of every command that a document or a remedy tells people to type."""
+    files = [ROOT / "README.md", *(ROOT / "deploy").rglob("*.md"), *(ROOT / "docs").glob("*.md"),
+             *(file for part in ("connectors", "jobs", "schemas", "sigmaflow", "udfs")
+               for file in (ROOT / part).rglob("*.py"))]
+    return [(str(file.relative_to(ROOT)), words) for file in files
+            for line in file.read_text().splitlines() for words in TYPED.findall(line)]
+
+
+def test_every_command_that_a_document_names_exists() -> None:
+    found = named_in_documents()
+    groups = {path.split()[1] for path in COMMANDS if len(path.split()) == 3}
+    for file, words in found:
+        called = words.split()[: 2 if words.split()[0] in groups else 1]
+        assert any(path.split()[1 : 1 + len(called)] == called for path in COMMANDS), f"{file}: sigmaflow {words}"
+    assert len(found) > 100
