@@ -23,7 +23,7 @@ from udfs.models import Models
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Stage, Store
 from udfs.stages import admission
-from udfs.symbols import START, Slots, digests, hashes
+from udfs.symbols import START, Slots, digests
 
 TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
 MODEL = "model_digest"
@@ -134,8 +134,7 @@ class ShardWorker:
         return columns if keep.all() else admission.take(columns, np.flatnonzero(keep))
 
     def _locate(self, columns: Columns) -> Columns:
-        key = hashes(columns["venue"], columns["symbol"])
-        return columns | {"hash": key, "slot": self._slots.find(key, columns["venue"], columns["symbol"])}
+        return columns | {"slot": self._slots.find(columns["venue"], columns["symbol"])}
 
     def _messages(self, columns: Columns) -> list[Emission]:
         self._state.save(np.unique(columns["slot"]).tolist())
