@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from sigmaflow.errors import UserError
+from sigmaflow.errors import NotRunning, UserError
 
 TIMEOUT_S = 8.0
 CONNECT_S = 2.0
@@ -35,10 +35,10 @@ def check(bootstrap: str, stage: str) -> None:
     raise unreachable(stage, bootstrap, reason)
 
 
-def unreachable(stage: str, bootstrap: str, reason: object) -> UserError:
+def unreachable(stage: str, bootstrap: str, reason: object) -> NotRunning:
     """The error for a broker that does not answer."""
-    return UserError(stage, f"Kafka must answer at {bootstrap}", f"it does not ({reason})",
-                     "start the stack with `make start`")
+    return NotRunning(stage, f"Kafka must answer at {bootstrap}", f"it does not ({reason})",
+                      "start the stack with `make start`")
 
 
 def metadata(client: Any, bootstrap: str, stage: str) -> dict[str, int]:

@@ -1,11 +1,11 @@
-"""How `python -m connectors.X` ends: an error meant for the user is one sentence and exit code 2."""
+"""How `python -m connectors.X` ends: an error meant for the user is one sentence, and its kind the exit code."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
-from sigmaflow.errors import UserError
+from sigmaflow.errors import ExitCode, UserError
 
 
 def run(main: Callable[[], object]) -> None:
@@ -14,6 +14,6 @@ def run(main: Callable[[], object]) -> None:
         main()
     except UserError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)

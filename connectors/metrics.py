@@ -4,18 +4,22 @@ Amounts and counts of the account come out of the messages, which carry them who
 reading a message twice after a crash therefore changes nothing. What can only be counted while reading (decisions by
 verdict, rejected ticks by reason, latencies) counts from the start of the process, as Prometheus counters do.
 
-Names end in their unit: `_quote` quote currency, `_base` base units, `_ratio` fraction, `_seconds`, `_records`.
+Names end in their unit: `_quote` quote currency, `_base` base units, `_ratio` fraction, `_seconds`, `_records`,
+`_bytes`. What the market does is in `market_watch.py`, what the machine does in `host_metrics.py`; the operators of
+Flink count for themselves (`jobs/chain/meters.py`).
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
+import numpy as np
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -24,8 +28,11 @@ Row = Mapping[str, Any]
 STATES = ("ACTIVE", "REDUCING", "HALTED")
 #: Upper bounds of latency. The design's target is 20 ms, so there are several below and above it. Unit: s.
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-#: A fill later than this after its tick's event time comes from a replay, not from a slow chain. Unit: s.
+#: A message later than this after its tick comes from a replay, not from a slow chain. Unit: s.
 LIVE_LIMIT_S = 60.0
+#: Gates of a decision that hold no amount against a cap: all others do, and how much of it is used is a metric.
+NO_CAPS = ("warm", "entry", "direction", "cost", "selection", "halt", "reducing", "range", "quantity", "unknown")
+CVAR_GATE = "account_cvar"
 #: Gauges of the account that are fields of its last equity message: metric, field, help.
 ACCOUNT_GAUGES = (
     ("sigmaflow_equity_quote", "equity", "Cash plus all positions at their marks, in quote currency."),
@@ -56,6 +63,19 @@ class Histogram:
         self.counts[bisect_left(BUCKETS_S, seconds)] += 1
         self.sum += seconds
 
+    def observe_live(self, seconds: float) -> None:
+        """Count a latency, unless it is none: one clock may run ahead of another, and a replay's past is long ago."""
+        if 0 <= seconds <= LIVE_LIMIT_S:
+            self.observe(seconds)
+
+    def observe_all(self, seconds: Any) -> None:
+        """Count an array of latencies, those left out that are none."""
+        live = seconds[(seconds >= 0) & (seconds <= LIVE_LIMIT_S)]
+        where = np.searchsorted(BUCKETS_S, live, side="left")
+        for bucket, count in zip(*np.unique(where, return_counts=True), strict=True):
+            self.counts[bucket] += int(count)
+        self.sum += float(live.sum())
+
     def buckets(self) -> list[tuple[str, float]]:
         """Return (upper bound, how many at most that)."""
         total, out = 0, []
@@ -63,6 +83,33 @@ class Histogram:
             total += count
             out.append((bound, float(total)))
         return out
+
+
+class Arrivals:
+    """When the newest ticks came into Kafka, by place: a ring for each partition, so memory is bounded.
+
+    >>> arrivals = Arrivals(size=2)
+    >>> for offset in range(3):
+    ...     arrivals.note(0, offset, 1_000 + offset)
+    >>> arrivals.at(0, 2), arrivals.at(0, 0), arrivals.at(9, 2)
+    (1002, None, None)
+    """
+
+    def __init__(self, size: int = 65_536) -> None:
+        self._size = size
+        self._rings: dict[int, list[tuple[int, int]]] = {}
+
+    def note(self, partition: int, offset: int, kafka_ms: int) -> None:
+        """Remember a tick's Kafka timestamp. Unit: ms since 1970."""
+        if partition not in self._rings:
+            self._rings[partition] = [(-1, 0)] * self._size
+        self._rings[partition][offset % self._size] = offset, kafka_ms
+
+    def at(self, partition: int, offset: int) -> int | None:
+        """The timestamp of a tick, None where it is not (or no longer) known."""
+        held = self._rings.get(partition, [(-1, 0)])
+        found, kafka_ms = held[offset % len(held)]
+        return kafka_ms if found == offset else None
 
 
 @dataclass
@@ -77,6 +124,10 @@ class Totals:
     decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Decisions by account and verdict: `sent`, or the gate that failed."""
     rejected: Counter[str] = field(default_factory=Counter)
+    caps: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    """Value and limit of each gate that is a cap, by account and gate, as the last judged order saw them."""
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    tick_to_decision: Histogram = field(default_factory=Histogram)
     tick_to_fill: Histogram = field(default_factory=Histogram)
     order_to_fill: Histogram = field(default_factory=Histogram)
     lag: dict[str, int] = field(default_factory=dict)
@@ -98,14 +149,25 @@ class Totals:
     def fill(self, row: Row, kafka_ms: int) -> None:
         """Take a fill; `kafka_ms` is its record's timestamp, 0 where it has none."""
         self.order_to_fill.observe((row["ts_event"] - row["ts_order_sent"]) / 1e9)
-        delay = kafka_ms / 1e3 - row["ts_event"] / 1e9
-        # A venue's clock may run ahead of ours, and a replay's event time is long ago: neither is a latency.
-        if 0 <= delay <= LIVE_LIMIT_S:
-            self.tick_to_fill.observe(delay)
+        self._since_tick(self.tick_to_fill, row["partition"], row["offset"], kafka_ms)
 
     def decision(self, account: str, sent: bool, failed_gate: str) -> None:
-        """Take a decision."""
+        """Take a decision's verdict."""
         self.decisions[account, "sent" if sent else failed_gate or "none_needed"] += 1
+
+    def decided(self, partition: int, offset: int, kafka_ms: int) -> None:
+        """Take the place of a decision's tick and the timestamp of the decision's record."""
+        self._since_tick(self.tick_to_decision, partition, offset, kafka_ms)
+
+    def gate(self, account: str, name: str, value: float, limit: float) -> None:
+        """Take what a gate saw. Caps that are infinite, and gates that are no caps, are left out."""
+        if name not in NO_CAPS and 0 < limit < math.inf and math.isfinite(value):
+            self.caps[account, name] = value, limit
+
+    def _since_tick(self, histogram: Histogram, partition: int, offset: int, kafka_ms: int) -> None:
+        arrived = self.arrivals.at(partition, offset)
+        if arrived is not None and kafka_ms > 0:
+            histogram.observe_live((kafka_ms - arrived) / 1e3)
 
     def intent(self, row: Row) -> None:
         """Take an intent: it carries how many there were."""
@@ -140,6 +202,14 @@ class Exporter(Collector):
         for name, column in (("sigmaflow_orders", "orders"), ("sigmaflow_fills", "fills")):
             text = f"{column.capitalize()} of the account so far."
             yield counter(name, text, ("account",), {(a,): row[column] for a, row in rows.items()})
+        yield from self._caps()
+
+    def _caps(self) -> Iterator[Metric]:
+        caps = dict(self._totals.caps)
+        yield gauge("sigmaflow_limit_use_ratio", "What the last judged order would have used of a limit.",
+                    ("account", "limit"), {key: value / limit for key, (value, limit) in caps.items()})
+        yield gauge("sigmaflow_account_cvar_limit_quote", "Limit of the account's CVaR, in quote currency.",
+                    ("account",), {(a,): limit for (a, name), (_, limit) in caps.items() if name == CVAR_GATE})
 
     def _symbols(self) -> Iterator[Metric]:
         rows = dict(self._totals.positions)
@@ -160,7 +230,9 @@ class Exporter(Collector):
                       {(reason,): n for reason, n in t.rejected.items()})
         yield counter("sigmaflow_topic_records", "Records ever written to a topic of the chain.", ("topic",),
                       {(topic,): n for topic, n in t.end_offsets.items()})
-        yield histogram("sigmaflow_tick_to_fill_seconds", "Event time of a live tick to its fill's Kafka timestamp.",
+        yield histogram("sigmaflow_tick_to_decision_seconds", "Kafka timestamp of a tick to that of its decision.", (),
+                        {(): t.tick_to_decision})
+        yield histogram("sigmaflow_tick_to_fill_seconds", "Kafka timestamp of a tick to that of the fill it causes.",
                         (), {(): t.tick_to_fill})
         yield histogram("sigmaflow_order_to_fill_seconds", "Event time from decision to fill.", (),
                         {(): t.order_to_fill})
@@ -177,15 +249,12 @@ class Exporter(Collector):
                       {(topic,): n for topic, n in t.undecodable.items()})
 
 
-def serve(totals: Totals, host: str, port: int) -> Any:
-    """Serve the metrics of the results as `serve_collector` does."""
-    return serve_collector(Exporter(totals), host, port)
-
-
-def serve_collector(collector: Collector, host: str, port: int) -> Any:
+def serve(collectors: Iterable[Collector], host: str, port: int) -> Any:
     """Serve metrics over HTTP from a thread of its own; returns the server. Raises OSError for a taken port."""
     registry = CollectorRegistry()
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
+    ProcessCollector(registry=registry)
     server, _ = start_http_server(port, addr=host, registry=registry)
     return server
 
@@ -214,5 +283,5 @@ def histogram(name: str, text: str, labels: Iterable[str], samples: Mapping[Any,
     """A family of histograms."""
     family = HistogramMetricFamily(name, text, labels=list(labels))
     for key, held in samples.items():
-        family.add_metric(key, held.buckets(), held.sum)
+        family.add_metric(list(key), held.buckets(), held.sum)
     return family

@@ -1,16 +1,17 @@
-"""Shows the messages of a topic as they flow: `python -m connectors.monitor TOPIC [--limit N] [--from-beginning]`."""
+"""Shows the messages of a topic as they flow: `sigmaflow monitor-topics`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from connectors.consume import Record, Undecodable, follow
 from connectors.stopping import on_signals
-from sigmaflow.settings import Settings, load
+from sigmaflow.output import plain
+from sigmaflow.settings import Settings
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
 
@@ -50,35 +51,33 @@ def _shown(topic: str, record: Record) -> Text:
     return text
 
 
-def monitor(topic: str, settings: Settings, limit: int | None = None, from_beginning: bool = False) -> int:
+def record_line(topic: str, record: Record) -> str:
+    """One message as one line of JSON; a value that cannot be read has the reason in its place.
+
+    >>> record_line("fills.v1", Record(b"paper", {"price": 1.25}, 0, 7))
+    '{"topic": "fills.v1", "partition": 0, "offset": 7, "key": "paper", "value": {"price": 1.25}}'
+    """
+    value = record.value
+    held = {"unreadable": value.reason, "raw": value.raw} if isinstance(value, Undecodable) else value
+    key = None if record.key is None else _key(record)
+    return json.dumps(plain({"topic": topic, "partition": record.partition, "offset": record.offset, "key": key,
+                             "value": held}))
+
+
+def monitor(topic: str, settings: Settings, limit: int | None = None, from_beginning: bool = False,
+            as_json: bool = False) -> int:
     """Print messages until `limit` or an interrupt; give their number. Plain lines where there is no terminal."""
     console, asked, seen = Console(soft_wrap=True), on_signals(), 0
-    if console.is_terminal:
+    coloured = console.is_terminal and not as_json
+    if coloured:
         console.print(f"{topic}: waiting for messages, Ctrl-C ends", style="dim")
     for batch in follow(topic, settings, from_beginning, stop=asked.is_set):
         for record in batch:
-            if console.is_terminal:
+            if coloured:
                 console.print(_shown(topic, record))
             else:
-                print(line(topic, record), flush=True)
+                print((record_line if as_json else line)(topic, record), flush=True)
             seen += 1
             if seen == limit:
                 return seen
     return seen
-
-
-def main(
-    topic: Annotated[str, typer.Argument(help="Name of the topic, for example fills.v1.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
-    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest message.")] = False,
-) -> None:
-    """Show the decoded messages of a topic as they flow."""
-    monitor(topic, load(), limit, from_beginning)
-
-
-if __name__ == "__main__":
-    from connectors.command import run
-
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run(app)

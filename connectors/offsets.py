@@ -53,6 +53,15 @@ class Groups:
             self._consumers.pop(group).close()
             return 0
 
+    def position(self, group: str, topic: str, partition: int) -> int | None:
+        """A group's committed offset in one partition; None where it has none or cannot tell."""
+        try:
+            (at,) = self._consumer(group).committed([TopicPartition(topic, partition)], timeout=TIMEOUT_S)
+        except KafkaException:
+            self._consumers.pop(group).close()
+            return None
+        return at.offset if at.offset >= 0 else None
+
     def _consumer(self, group: str) -> Consumer:
         if group not in self._consumers:
             self._consumers[group] = Consumer(broker.client(self._bootstrap) | {

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 import schemas
-from sigmaflow.errors import UserError
+from sigmaflow.errors import NotRunning, UserError
 from sigmaflow.settings import Settings, load
 
 TYPE = "application/vnd.schemaregistry.v1+json"
@@ -83,8 +83,8 @@ class Registry:
             raise RegistryError(error.code, _message(error)) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise UserError("registry", f"the schema registry must answer at {self.url}", f"it does not ({reason})",
-                            "start the stack with `make start`") from None
+            raise NotRunning("registry", f"the schema registry must answer at {self.url}", f"it does not ({reason})",
+                             "start the stack with `make start`") from None
 
 
 class Later:

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -27,12 +28,14 @@ from confluent_kafka.admin import AdminClient
 import schemas
 from connectors import broker, questdb
 from connectors.consume import Decoder
-from connectors.metrics import Totals, serve
+from connectors.host_metrics import HostExporter
+from connectors.market_watch import MarketExporter, Watch
+from connectors.metrics import Exporter, Totals, serve
 from connectors.offsets import Rates, end_offsets
 from connectors.questdb import QuestDB, QuestDBError
 from connectors.registry import Registry, RegistryError, later
 from connectors.snapshot import Publisher, Recent
-from schemas.codec import NULL_LONG
+from schemas.codec import NULL_LONG, Columns
 from schemas.codec import Decoder as ColumnDecoder
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
@@ -51,7 +54,7 @@ SNAPSHOT_S = 0.5
 RATES_S = 1.0
 BACKOFF_S = (0.5, 5.0)
 READ_MESSAGES = 2_000
-COUNTED = ("account", "order_id", "failed_gate")
+COUNTED = ("account", "partition", "offset", "order_id", "failed_gate", "gates")
 """Fields of a decision that are read here."""
 
 
@@ -87,6 +90,18 @@ class Batch:
     def commits(self) -> list[TopicPartition]:
         """Return the offsets in the client's form."""
         return [TopicPartition(topic, partition, offset) for (topic, partition), offset in self.offsets.items()]
+
+
+@cache
+def gate_names() -> list[str]:
+    """Names of the gates by their number in a decision.
+
+    >>> gate_names()[:2]
+    ['warm', 'entry']
+    """
+    gates = next(f for f in schemas.load("decision")["fields"] if f["name"] == "gates")["type"]["items"]
+    names: list[str] = next(f for f in gates["fields"] if f["name"] == "gate")["type"]["symbols"]
+    return names
 
 
 class Backoff:
@@ -253,6 +268,21 @@ class Results:
             else:
                 self.totals.decision(columns["account"].at(row).decode(), columns["order_id"][row] != NULL_LONG,
                                      columns["failed_gate"].at(row).decode())
+                self.totals.decided(int(columns["partition"][row]), int(columns["offset"][row]),
+                                    messages[row].timestamp()[1])
+        self._gates(columns)
+
+    def _gates(self, columns: Columns) -> None:
+        """Take what the gates of the last order judged saw: all of a batch would be many, and the last one counts."""
+        judged = columns["gates.count"]
+        if not len(judged) or judged.max() == 0:
+            return
+        row = len(judged) - 1 - int(judged[::-1].argmax())
+        account = columns["account"].at(row).decode()
+        for k in range(int(judged[row])):
+            name = gate_names()[int(columns["gates.gate"][row, k])]
+            self.totals.gate(account, name, float(columns["gates.value"][row, k]),
+                             float(columns["gates.limit"][row, k]))
 
     def _verdicts(self) -> ColumnDecoder:
         """The decoder of what is counted, made at the first decision; a registry that is away is waited for."""
@@ -362,14 +392,17 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = load()
     results = Results(settings)
+    watch = Watch(settings, results.totals.arrivals, results.stop)
+    exporters = (Exporter(results.totals), MarketExporter(watch.market), HostExporter(settings.data_dir))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: results.stop.set())
     try:
-        server = serve(results.totals, settings.metrics.host, settings.metrics.port)
+        server = serve(exporters, settings.metrics.host, settings.metrics.port)
     except OSError as error:
         raise UserError(STAGE, f"port {settings.metrics.port} must be free for metrics", str(error),
                         "change metrics.port in docker/stack.toml") from None
     log.info("reading %s; metrics at %s", ", ".join(results._topics.names()), settings.metrics.url)
+    watch.start()
     results.run()
     server.shutdown()
 

@@ -36,6 +36,7 @@ def main() -> int:
         check_python()
         with Lock():
             install()
+            write_command()
             get_jars()
             warm()
     except Stop as reason:
@@ -112,6 +113,15 @@ def install() -> None:
     STAMP.write_text(digest())
     HALF.unlink()
     print(f"Python packages are in place ({time.monotonic() - began:.0f} s).", flush=True)
+
+
+def write_command() -> None:
+    """The command line as a program of the environment, for any folder and for the shell's completion."""
+    file = VENV / "bin" / "sigmaflow"
+    text = f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{PYTHON}" -m sigmaflow "$@"\n'
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
+        file.chmod(0o755)
 
 
 def share_java() -> None:

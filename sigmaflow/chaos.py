@@ -22,10 +22,10 @@ from confluent_kafka import KafkaException
 from connectors import simulate
 from connectors.market.simulator import Config
 from sigmaflow import probes, supervise, trials
+from sigmaflow.output import console
 from sigmaflow.programs import base_environment
 from sigmaflow.runs import Run
 from sigmaflow.settings import Settings, load
-from sigmaflow.stack import console
 from sigmaflow.tally import Tally
 from sigmaflow.trials import PROFILE, RATE, busy, kill, pid
 

@@ -14,9 +14,9 @@ from connectors.registry import value_schema_id
 from jobs.chain.contracts import lookup
 from jobs.chain.messages import COMMANDS, RULINGS, RecordReader, RecordWriter
 from jobs.chain.shard import TICKS
-from sigmaflow.errors import UserError
+from sigmaflow.errors import NotRunning
+from sigmaflow.output import Record, console
 from sigmaflow.settings import Settings, load
-from sigmaflow.stack import console
 from udfs import profiles
 from udfs.models import Models
 
@@ -33,25 +33,41 @@ class InForce:
     seconds: float
 
 
-def run(kind: str, reason: str, namespace: str, account: str) -> None:
-    """Give a command to the account and print from where on it holds.
+def run(kind: str, reason: str, namespace: str, account: str) -> dict[str, Any]:
+    """Give a command to the account; gives from where on it holds.
 
-    Raises UserError where no chain takes it within five seconds: it then holds from the next start on.
+    Raises NotRunning where no chain takes it within five seconds: it then holds from the next start on.
     """
-    for found in give(load(), kind, reason, namespace, account):
-        console().print(f"{SAYS[kind]} from account_seq {found.ruling['first']:,} on "
-                        f"(in force after {found.seconds * 1_000:.0f} ms).")
+    return {"command": kind, "account": account,
+            "in_force": [{"from_account_seq": found.ruling["first"], "after_ms": round(found.seconds * 1_000, 1)}
+                         for found in give(load(), kind, reason, namespace, account)]}
 
 
-def use_model(digest: str, namespace: str, account: str, profile: str) -> None:
-    """Change the ensemble's model and print from which tick of each partition on it holds.
+def draw(answer: Record) -> None:
+    """Print from where on a command holds."""
+    for scope in answer["in_force"]:
+        console().print(f"{SAYS[answer['command']]} from account_seq {scope['from_account_seq']:,} on "
+                        f"(in force after {scope['after_ms']:.0f} ms).")
 
-    Raises UserError where the profile's jobs could not use the model, or no chain takes it within five seconds.
+
+def use_model(digest: str, namespace: str, account: str, profile: str) -> dict[str, Any]:
+    """Change the ensemble's model; gives from which tick of each partition on it holds.
+
+    Raises UserError where the profile's jobs could not use the model, NotRunning where no chain takes it within five
+    seconds.
     """
     settings, wanted = load(), "" if digest == "none" else digest
     Models(profiles.get(profile), settings.model_dir).number(wanted)
-    for found in give(settings, "model", "", namespace, account, wanted, schemas.shards()):
-        console().print(f"{digest} holds from {TICKS}:{found.ruling['partition']}:{found.ruling['first']} on")
+    return {"model": digest, "in_force": [
+        {"partition": found.ruling["partition"], "from_offset": found.ruling["first"],
+         "after_ms": round(found.seconds * 1_000, 1)}
+        for found in give(settings, "model", "", namespace, account, wanted, schemas.shards())]}
+
+
+def draw_model(answer: Record) -> None:
+    """Print from which tick of each partition on a model holds."""
+    for scope in answer["in_force"]:
+        console().print(f"{answer['model']} holds from {TICKS}:{scope['partition']}:{scope['from_offset']} on")
     console().print("A partition without ticks follows with its next one.")
 
 
@@ -59,7 +75,7 @@ def give(settings: Settings, kind: str, reason: str = "", namespace: str = "", a
          scopes: int = 1) -> Iterator[InForce]:
     """Write a command and give the rulings on it as they come, until there is one for each of `scopes`.
 
-    Raises UserError where none comes within five seconds.
+    Raises NotRunning where none comes within five seconds.
     """
     reader = RecordReader(lookup(settings.registry.url, [RULINGS]).writers(RULINGS))
     rulings = _from_the_end(settings, schemas.in_run(RULINGS, namespace))
@@ -73,9 +89,9 @@ def give(settings: Settings, kind: str, reason: str = "", namespace: str = "", a
             if message is None and found:
                 return
             if message is None:
-                raise UserError("command", f"a running chain must take {kind!r} within {PATIENCE_S:.0f} s",
-                                f"no ruling on command {offset} came",
-                                "it holds as soon as the chain runs: look at `make status`")
+                raise NotRunning("command", f"a running chain must take {kind!r} within {PATIENCE_S:.0f} s",
+                                 f"no ruling on command {offset} came",
+                                 "it holds as soon as the chain runs: look at `make status`")
             record = reader.read(message.value()) if message.error() is None else {}
             if record.get("command") == offset and record.get("account") == account:
                 found += 1

@@ -17,10 +17,10 @@ from jobs.chain.messages import RecordReader
 from jobs.chain.shard import DEAD, TICKS
 from schemas.codec import NULL_VALUE, OK, Decoder
 from sigmaflow.errors import UserError
-from sigmaflow.explain_view import print_json, print_rows
+from sigmaflow.explain_view import print_rows
 from sigmaflow.history import History, KafkaHistory
+from sigmaflow.output import console, print_json
 from sigmaflow.settings import load
-from sigmaflow.stack import console
 from udfs.stages.admission import REASONS
 
 STAGE = "dlq"
@@ -211,8 +211,8 @@ def shown_letter(history: History, letter: Letter) -> dict[str, Any]:
             "tick": {"unreadable": why} if tick is None else tick}
 
 
-def run_replay(namespace: str, reason: str, at: str, again: bool, dry_run: bool) -> None:
-    """Send the ticks in dead letters again, and print a summary as one JSON object."""
+def run_replay(namespace: str, reason: str, at: str, again: bool, dry_run: bool) -> dict[str, int]:
+    """Send the ticks in dead letters again; gives what was done with how many."""
     settings, place = load(), parse_place(at) if at else None
     history = KafkaHistory(settings, namespace)
     made = plan(history, reason, place, again)
@@ -228,5 +228,5 @@ def run_replay(namespace: str, reason: str, at: str, again: bool, dry_run: bool)
     if dry_run:
         counts = listing(made.send, 0).counts
         console().print("would be sent: " + (", ".join(f"{n:,} {name}" for name, n in counts.most_common()) or "none"))
-    print_json({"sent": 0 if dry_run else len(made.send), "would_send": len(made.send) if dry_run else 0,
-                "without_key": keyless, "sent_before": made.sent_before, "refused_again": made.refused_again})
+    return {"sent": 0 if dry_run else len(made.send), "would_send": len(made.send) if dry_run else 0,
+            "without_key": keyless, "sent_before": made.sent_before, "refused_again": made.refused_again}

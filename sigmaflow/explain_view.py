@@ -1,13 +1,12 @@
 """The answers of `explain`, printed: as plain tables, or with --json as one JSON object."""
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 import schemas
@@ -15,12 +14,11 @@ from jobs.chain.shard import TICKS
 from sigmaflow.errors import UserError
 from sigmaflow.explain import Account
 from sigmaflow.history import KafkaHistory
+from sigmaflow.output import Record, console, plain, print_json, print_table
 from sigmaflow.reasons import moment, reason
 from sigmaflow.settings import load
-from sigmaflow.stack import console
 from udfs.profiles import NS
 
-Record = Mapping[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIMES = ("ts_event", "ts_recv", "ts_order", "ts_order_sent")
 NOT_HELD = "not in its topic: not tapped, or no longer kept"
@@ -94,26 +92,6 @@ def place(text: str, inputs: str) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------------------------------ print
 
 
-def plain(value: Any) -> Any:
-    """A value as strict JSON has it: bytes in hexadecimal, numbers that are not finite as text.
-
-    >>> plain({"limit": float("inf"), "payload": [b"ok"]})
-    {'limit': 'inf', 'payload': ['6f6b']}
-    """
-    if isinstance(value, Mapping):
-        return {name: plain(held) for name, held in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(held) for held in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def print_json(answer: Record) -> None:
-    """Print one JSON object."""
-    print(json.dumps(plain(answer), indent=2))
-
-
 def print_path(answer: Record) -> None:
     """Print a path from tick to fill, one table a step."""
     decision, order = answer["decision"], answer["order"]
@@ -156,15 +134,8 @@ def print_state(answer: Record) -> None:
 
 def print_rows(title: str, rows: Sequence[Record]) -> None:
     """Print records of the same fields as one table."""
-    if not rows:
-        console().print(f"\n{title}: none")
-        return
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(shown(name, value) for name, value in row.items()))
-    console().print("", table)
+    console().print()
+    print_table(rows, title, cell=lambda name, value: escape(shown(name, value)))
 
 
 def _print_decision(decision: Record) -> None:

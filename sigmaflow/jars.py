@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sigmaflow.errors import UserError
+from sigmaflow.errors import Failed
 from sigmaflow.settings import ROOT, Settings, load
 
 LOCK_FILE = ROOT / "docker" / "jars.lock"
@@ -106,7 +106,7 @@ def _place(jar: Jar, cache: Path) -> None:
         try:
             fetched = _fetch(jar, Path(staging))
         except Exception as error:
-            raise UserError(
+            raise Failed(
                 "setup",
                 f"{jar.coordinate} must be downloaded from the Maven repository",
                 f"it could not be ({type(error).__name__}: {str(error)[:120]})",
@@ -114,7 +114,7 @@ def _place(jar: Jar, cache: Path) -> None:
             ) from error
         found = sha256_of(fetched)
         if found != jar.sha256:
-            raise UserError(
+            raise Failed(
                 "setup",
                 f"{jar.coordinate} must have the sha256 of docker/jars.lock",
                 f"it has {found[:16]}…, not {jar.sha256[:16]}…",

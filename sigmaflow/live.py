@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import urllib.error
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import redis
@@ -20,8 +20,10 @@ from confluent_kafka.admin import AdminClient
 import schemas
 from connectors import snapshot
 from connectors.offsets import Groups, Rates, end_offsets
+from sigmaflow import probes
+from sigmaflow.errors import NotRunning
 from sigmaflow.probes import get_json
-from sigmaflow.settings import Settings
+from sigmaflow.settings import Settings, load
 from sigmaflow.submit import ENDED
 
 TICKS = "market.ticks.v1"
@@ -30,6 +32,10 @@ LAST_JOBS = ("pipeline", "fills")
 EVERY_S = 0.5
 #: Readings a rate spans: 6 s.
 SAMPLES = 12
+#: What is asked, in this order.
+SERVERS = ("Flink", "Kafka", "Redis")
+#: Seconds that the rates of a single look span.
+RATE_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class Feed:
     def look(self) -> View:
         """Ask every server once."""
         view = View(at=time.time())
-        for name, ask in (("Flink", self._flink), ("Kafka", self._kafka), ("Redis", self._redis)):
+        for name, ask in zip(SERVERS, (self._flink, self._kafka, self._redis), strict=True):
             try:
                 view = ask(view)
             except (OSError, KafkaException, redis.RedisError, urllib.error.URLError, KeyError, ValueError):
@@ -128,6 +134,16 @@ class Feed:
         for job in living:
             chain = _with_checkpoints(chain, get_json(f"{url}/jobs/{job['jid']}/checkpoints"))
         return replace(view, chain=chain)
+
+
+def once(account: str) -> dict[str, Any]:
+    """One look at everything, with the rates of a second. Raises NotRunning where no server answers."""
+    settings = load()
+    if not any(probes.answers(probe, settings) for probe in (probes.flink, probes.kafka, probes.redis)):
+        raise NotRunning("dashboard", f"{', '.join(SERVERS)} must answer", "none does", "run make start")
+    with Feed(settings, account) as feed:
+        time.sleep(RATE_S)
+    return asdict(feed.look())
 
 
 def _own(name: str) -> bool:

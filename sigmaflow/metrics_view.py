@@ -8,16 +8,22 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
+from sigmaflow.output import Record
 from sigmaflow.probes import own_metrics
 from sigmaflow.settings import load
 
 
-def run() -> None:
-    """Print every metric of the results process with its labels and value.
+def look() -> dict[str, Any]:
+    """Exposition text of the results process, and its samples. Raises NotRunning where the process does not answer."""
+    text = own_metrics(load())
+    return {"metrics": [{"name": sample.name, "labels": sample.labels, "value": sample.value}
+                        for family in text_string_to_metric_families(text) for sample in family.samples],
+            "text": text}
 
-    Raises UserError where the process does not answer.
-    """
-    Console(soft_wrap=True).print(table(own_metrics(load())))
+
+def draw(answer: Record) -> None:
+    """Print every metric with its labels and value."""
+    Console(soft_wrap=True).print(table(answer["text"]))
 
 
 def table(text: str) -> Table:

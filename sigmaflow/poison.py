@@ -25,10 +25,10 @@ from jobs.chain.shard import DEAD, TICKS
 from sigmaflow import verify
 from sigmaflow.audit.check import audit
 from sigmaflow.audit.log import read as read_log
+from sigmaflow.output import console
 from sigmaflow.recording import Recording, read
 from sigmaflow.runs import Run
 from sigmaflow.settings import load
-from sigmaflow.stack import console
 from sigmaflow.tally import Tally
 from udfs.profiles import NS
 

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from sigmaflow.errors import UserError
+from sigmaflow.errors import NotRunning
 from sigmaflow.settings import Settings
 
 
@@ -94,10 +94,10 @@ def answers(probe: Callable[[Settings], bool], settings: Settings) -> bool:
 def own_metrics(settings: Settings) -> str:
     """Exposition text of the results process.
 
-    Raises UserError when it does not answer.
+    Raises NotRunning when it does not answer.
     """
     try:
         with urllib.request.urlopen(settings.metrics.url, timeout=5) as answer:
             return str(answer.read().decode())
     except OSError:
-        raise UserError("metrics", f"{settings.metrics.url} must answer", "it does not", "run make start") from None
+        raise NotRunning("metrics", f"{settings.metrics.url} must answer", "it does not", "run make start") from None

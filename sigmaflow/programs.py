@@ -22,6 +22,8 @@ from sigmaflow.settings import Settings
 
 # Carried by every process of a stack: `stop` finds what is left over by it.
 MARKER = "SIGMAFLOW_STACK"
+VENUE_PORTS = 4
+"""Ports of live venues' metrics, behind that of the results: one for each of connectors/venues/command.py."""
 
 
 @dataclass(frozen=True)
@@ -324,6 +326,8 @@ def _write_prometheus(settings: Settings) -> None:
         flink_targets=", ".join(flink),
         metrics_targets=f'"{m.host}:{m.port}"',
         registry_targets=f'"{r.host}:{r.management_port}"',
+        venue_targets=", ".join(f'"{m.host}:{m.port + 1 + i}"' for i in range(VENUE_PORTS)),
+        rules_dir=settings.root / "docker" / "prometheus" / "rules",
     )
     (settings.data_dir / "prometheus" / "prometheus.yml").write_text(text)
 

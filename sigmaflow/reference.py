@@ -14,8 +14,8 @@ import numpy as np
 from connectors.market import parquet
 from connectors.read_columns import read_columns
 from sigmaflow import submit
+from sigmaflow.output import console
 from sigmaflow.runs import Run, send
-from sigmaflow.stack import console
 from udfs.stages import sizing
 
 WARM = sizing.GATES.index("warm")

@@ -17,8 +17,8 @@ from connectors.market.recordings import open_recording
 from connectors.read_columns import read_columns
 from connectors.replay import Played, play_shown
 from sigmaflow import report
+from sigmaflow.output import console
 from sigmaflow.runs import Firsts, Run
-from sigmaflow.stack import console
 
 PROFILE = "default"
 REPORT = Path("build/replay.html")

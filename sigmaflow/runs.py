@@ -27,7 +27,8 @@ from connectors.ticks import TOPIC as TICKS
 from connectors.ticks import TickWriter
 from jobs.chain.plans import JOBS, READS
 from sigmaflow import stack, submit
-from sigmaflow.errors import UserError
+from sigmaflow.errors import Failed
+from sigmaflow.output import console
 from sigmaflow.settings import Settings, load
 
 BATCH_MS = 50
@@ -168,8 +169,8 @@ class Run:
             state = submit.state(job_id, self.settings)
             if state in submit.ENDED or still > STALLED_S:
                 found = submit.cause(job_id, self.settings) or f"no progress for {still:.0f} s"
-                raise UserError("run", "the chain must go on", f"job {job_id} is {state}: {found}",
-                                f"look at {self.settings.flink.rest_url} and {self.settings.log_dir}")
+                raise Failed("run", "the chain must go on", f"job {job_id} is {state}: {found}",
+                             f"look at {self.settings.flink.rest_url} and {self.settings.log_dir}")
 
     def _ends(self, committed: bool = False) -> dict[str, list[int]]:
         """End of every partition by topic; with `committed` the end that readers of committed records see."""
@@ -231,13 +232,13 @@ def _quietly(action: Callable[[], object]) -> None:
     try:
         action()
     except Exception as error:
-        stack.console().print(f"[dim]clean-up: {error}[/]")
+        console().print(f"[dim]clean-up: {error}[/]")
 
 
 def _progress() -> Progress:
     return Progress(SpinnerColumn(), TextColumn("{task.description:<24}"), BarColumn(30),
                     TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
-                    console=stack.console())
+                    console=console())
 
 
 def send(writer: TickWriter, chunks: Iterable[object], total: int) -> float:

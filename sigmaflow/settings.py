@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +295,17 @@ def load(file: Path | None = None, environ: dict[str, str] | None = None) -> Set
         key = ".".join(str(part) for part in first["loc"])
         found = f"{first['msg'][0].lower()}{first['msg'][1:]} (found {first.get('input')!r})"
         raise UserError("settings", f"{key} in {path} must be valid", found, "correct that value") from None
+
+
+def rows(dumped: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Settings as a table's rows, by the name that the file has for each.
+
+    >>> rows({"kafka": {"port": 9092}, "port_offset": 0})
+    [{'setting': 'kafka.port', 'value': '9092'}, {'setting': 'port_offset', 'value': '0'}]
+    """
+    flat = ((f"{part}.{key}", value) if key else (part, value) for part, held in dumped.items()
+            for key, value in (held.items() if isinstance(held, Mapping) else [("", held)]))
+    return [{"setting": name, "value": str(value)} for name, value in flat]
 
 
 def _offset(env: dict[str, str]) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -43,6 +44,19 @@ class Verdicts:
     """Verdict of each layer so far: ok, BROKEN or skipped."""
 
     found: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    """What was seen in each layer, or what is wrong and how to cure it."""
+
+    @property
+    def broken(self) -> list[str]:
+        """Layers that are not ok."""
+        return [name for name, verdict in self.found.items() if verdict != "ok"]
+
+    def record(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {"verdict": "bad" if self.broken else "ok",
+                "layers": [{"layer": name, "verdict": verdict, "found": self.details[name]}
+                           for name, verdict in self.found.items()]}
 
     def blocked_by(self, layer: Layer) -> list[str]:
         """Layers that this one needs and that are not ok."""
@@ -79,6 +93,11 @@ def layers(settings: Settings) -> list[Layer]:
 
 def run(settings: Settings | None = None) -> int:
     """Check every layer and print a line for each; 0 when all are ok, else 1."""
+    return 1 if check(settings).broken else 0
+
+
+def check(settings: Settings | None = None) -> Verdicts:
+    """The same; gives the verdicts."""
     s = settings or load()
     began = time.monotonic()
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
@@ -88,13 +107,12 @@ def run(settings: Settings | None = None) -> int:
         bench = Bench(s, REPORT, cleanup)
         for layer in layers(s):
             _judge(layer, bench, verdicts, console)
-    broken = [name for name, verdict in verdicts.found.items() if verdict != "ok"]
     took = time.monotonic() - began
-    if broken:
-        console.print(f"[bold red]Not ok[/]: {', '.join(broken)} ({took:.0f} s)")
-        return 1
-    console.print(f"[green]All {len(verdicts.found)} layers work[/] ({took:.0f} s); tear sheet: {REPORT}")
-    return 0
+    if verdicts.broken:
+        console.print(f"[bold red]Not ok[/]: {', '.join(verdicts.broken)} ({took:.0f} s)")
+    else:
+        console.print(f"[green]All {len(verdicts.found)} layers work[/] ({took:.0f} s); tear sheet: {REPORT}")
+    return verdicts
 
 
 def bring_up(settings: Settings, console: Console) -> None:
@@ -118,7 +136,7 @@ def _judge(layer: Layer, bench: Bench, verdicts: Verdicts, console: Console) -> 
     else:
         with console.status(f"{layer.name} …"):
             verdict, detail = _ask(layer, bench)
-    verdicts.found[layer.name] = verdict
+    verdicts.found[layer.name], verdicts.details[layer.name] = verdict, detail
     took = f" ({time.monotonic() - began:.1f} s)" if verdict != "skipped" else ""
     console.print(f"[{COLOURS[verdict]}]{verdict:<8}[/]{layer.name:<14} {escape(detail)}{took}")
 

@@ -13,25 +13,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sigmaflow import jars, probes, programs, supervise
-from sigmaflow.errors import UserError
+from sigmaflow.errors import Failed, NotRunning, UserError
+from sigmaflow.output import Record, console, print_table, size
 from sigmaflow.settings import Settings, load
 
 # Expected seconds until a server answers, measured on two busy cores: only shapes the progress bars.
 USUAL_S = {"Kafka": 8, "Schema registry": 14, "ZooKeeper": 3, "Flink": 16, "QuestDB": 5, "Redis": 1, "Prometheus": 1}
 TIMEOUT_S = 180
-
-
-def console() -> Console:
-    """Where people read; never wraps in a pipe."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+EDGES = ("simulate", "results")
+"""Programs that need the chain."""
 
 
 @contextmanager
@@ -152,7 +150,7 @@ def _wait_one(settings: Settings, label: str, probe: Callable[[Settings], bool],
             name = (dead or names)[0]
             found = "it keeps exiting" if dead else f"it did not within {TIMEOUT_S} s"
             log = settings.log_dir / f"{name}.log"
-            raise UserError("start", f"{label} must answer", f"{found} ({_last_words(log)})", f"read {log}")
+            raise Failed("start", f"{label} must answer", f"{found} ({_last_words(log)})", f"read {log}")
         time.sleep(0.25)
 
 
@@ -173,7 +171,7 @@ def down(settings: Settings | None = None) -> int:
     s = settings or load()
     if supervise.is_running(s):
         # The edges first: no use in writing to a broker that goes.
-        for name in ("simulate", "results"):
+        for name in EDGES:
             supervise.stop_program(s, name)
         start.stop_chain(s)
         # Jobs before servers: Python workers can outlive a TaskManager that is told to go (shared/STACK.md).
@@ -192,38 +190,52 @@ def stop() -> None:
         down(s)
     left = len(supervise.processes(s))
     if left:
-        raise UserError("stop", "no process may be left", f"{left} are", "run make stop again")
+        raise Failed("stop", "no process may be left", f"{left} are", "run make stop again")
     console().print("Stopped; nothing is left running. Data stays in "
                     f"{s.data_dir}; make start goes on from there." if ran else "Nothing was running.")
 
 
-def status() -> None:
-    """Print each server, program and job with its state; raises UserError when the stack does not run."""
-    from rich.table import Table
-
-    from sigmaflow import submit
-
+def status() -> dict[str, Any]:
+    """Each server, program and job with its state. Raises NotRunning where the stack does not run."""
     s = load()
     if not supervise.is_running(s):
-        raise UserError("status", "the stack must run", "it does not", "run make start")
+        raise NotRunning("status", "the stack must run", "it does not", "run make start")
     states = supervise.states(s)
-    table = Table("server", "answers", "processes", "memory", box=None, header_style="bold")
-    total = 0
-    for label, (probe, names) in servers(s).items():
-        size = sum(_memory(states[name]["pid"]) for name in names)
-        total += size
-        running = ", ".join(f"{name} {states[name]['statename'].lower()}" for name in names)
-        answers = "[green]yes[/]" if probes.answers(probe, s) else "[red]no[/]"
-        table.add_row(label, answers, running, f"{size / 2**20:.0f} MB")
-    for name in ("simulate", "results"):
-        size = _memory(states[name]["pid"])
-        total += size
-        table.add_row(name, "", states[name]["statename"].lower(), f"{size / 2**20:.0f} MB" if size else "")
-    console().print(table)
-    console().print(f"memory in all {total / 2**30:.2f} GiB")
-    for job in submit.jobs(s):
-        done = submit.checkpoints(job.id, s)
-        console().print(f"job {job.name} {job.state} {job.id}, {done} checkpoints completed")
+    parts = [_part(label, states, names, probes.answers(probe, s)) for label, (probe, names) in servers(s).items()]
+    parts += [_part(name, states, [name], None) for name in EDGES]
+    return {"parts": parts, "memory_bytes": sum(part["memory_bytes"] for part in parts), "jobs": _jobs(s)}
+
+
+def _part(name: str, states: Mapping[str, Mapping[str, Any]], programs: list[str],
+          answers: bool | None) -> dict[str, Any]:
+    """One server or edge; `answers` is None where nothing is asked of it."""
+    return {"name": name, "answers": answers,
+            "programs": {program: states[program]["statename"].lower() for program in programs},
+            "memory_bytes": sum(_memory(states[program]["pid"]) for program in programs)}
+
+
+def _jobs(settings: Settings) -> list[dict[str, Any]]:
+    """The living jobs; none where Flink does not answer, which its part says."""
+    from sigmaflow import submit
+
+    try:
+        found = submit.jobs(settings)
+    except UserError:
+        return []
+    return [{"id": job.id, "name": job.name, "state": job.state, "checkpoints": submit.checkpoints(job.id, settings)}
+            for job in found]
+
+
+def print_status(answer: Record) -> None:
+    """Print what `status` found."""
+    says = {None: "", True: "[green]yes[/]", False: "[red]no[/]"}
+    print_table([{"server": part["name"], "answers": says[part["answers"]],
+                  "processes": ", ".join(f"{name} {state}" for name, state in part["programs"].items()),
+                  "memory": size(part["memory_bytes"]) if part["memory_bytes"] else ""} for part in answer["parts"]],
+                cell=lambda _, value: str(value))
+    console().print(f"memory in all {size(answer['memory_bytes'])}")
+    for job in answer["jobs"]:
+        console().print(f"job {job['name']} {job['state']} {job['id']}, {job['checkpoints']} checkpoints completed")
 
 
 def _memory(pid: int) -> int:

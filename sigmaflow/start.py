@@ -6,28 +6,30 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from sigmaflow import stack, submit, supervise
-from sigmaflow.errors import UserError
+from sigmaflow.errors import Failed, UserError
+from sigmaflow.output import console
 from sigmaflow.settings import Settings, load
 
 CHAIN = "jobs/pipeline.py"
 EDGES = ("results", "simulate")
 
 
-def run(show: bool = True, market: bool = True) -> None:
-    """Bring everything up; on a second run only what is missing.
+def run(show: bool = True, market: bool = True) -> dict[str, Any]:
+    """Bring everything up; on a second run only what is missing. Gives the chain's job and where everything is.
 
     `market` False leaves the simulator out, for a feed of one's own.
     """
     began = time.monotonic()
     s = load()
-    say = stack.console().print
+    say = console().print
     say("Sigmaflow is already running; looking whether anything is missing." if supervise.is_running(s)
         else "Starting the local stack.")
     stack.up(s)
     _topics(s)
-    _, resumed = chain(s)
+    job_id, resumed = chain(s)
     for name in EDGES:
         if market or name != "simulate":
             _edge(s, name)
@@ -41,6 +43,7 @@ def run(show: bool = True, market: bool = True) -> None:
             dashboard.run()
         else:
             dashboard.run(seconds=20)
+    return {"job": job_id, "resumed": bool(resumed), "seconds": round(took, 1), "addresses": places(s)}
 
 
 def _has(settings: Settings, file: str) -> bool:
@@ -127,21 +130,20 @@ def _edge(settings: Settings, name: str) -> None:
         return
     supervise.start_program(settings, name)
     if supervise.states(settings)[name]["statename"] not in ("RUNNING", "STARTING"):
-        raise UserError("start", f"{name} must keep running", "it exits", f"read {settings.log_dir}/{name}.log")
+        raise Failed("start", f"{name} must keep running", "it exits", f"read {settings.log_dir}/{name}.log")
+
+
+def places(settings: Settings) -> dict[str, str | None]:
+    """Address of everything that answers; None for Prometheus where it is not installed."""
+    s = settings
+    return {"Flink web UI": s.flink.rest_url, "Schema registry": s.registry.ui_url,
+            "QuestDB console": s.questdb.http_url, "Prometheus": s.prometheus.url, "Metrics": s.metrics.url,
+            "Kafka": s.kafka.bootstrap, "Redis": s.redis.url}
 
 
 def addresses(settings: Settings) -> str:
     """Where everything is, and what to type next."""
     s = settings
-    rows = [
-        ("Flink web UI", s.flink.rest_url),
-        ("Schema registry", s.registry.ui_url),
-        ("QuestDB console", s.questdb.http_url),
-        ("Prometheus", s.prometheus.url or "not installed on this machine (optional)"),
-        ("Metrics", s.metrics.url),
-        ("Kafka", s.kafka.bootstrap),
-        ("Redis", s.redis.url),
-    ]
     shown = s.data_dir.relative_to(s.root) if s.data_dir.is_relative_to(s.root) else s.data_dir
     commands = [
         ("make dashboard", "the live view"),
@@ -150,5 +152,6 @@ def addresses(settings: Settings) -> str:
         (f"{shown}/bin/flink list", "Flink's own client, set up for this stack"),
         ("make stop", "stop everything; data stays"),
     ]
-    lines = ["", *(f"  {name:<16} {url}" for name, url in rows), "", "Next:"]
+    absent = "not installed on this machine (optional)"
+    lines = ["", *(f"  {name:<16} {url or absent}" for name, url in places(s).items()), "", "Next:"]
     return "\n".join([*lines, *(f"  {command:<36} {what}" for command, what in commands), ""])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sigmaflow.errors import UserError
+from sigmaflow.errors import Failed, NotRunning, UserError
 from sigmaflow.probes import get_json
 from sigmaflow.programs import MARKER
 from sigmaflow.settings import Settings, load
@@ -61,7 +61,7 @@ def submit_all(job: str, args: list[str] | None = None, savepoint: str | None = 
     s = settings or load()
     flink = s.data_dir / "bin" / "flink"
     if not flink.exists():
-        raise UserError("submit", "the stack must run", "it was never started here", "run make start")
+        raise NotRunning("submit", "the stack must run", "it was never started here", "run make start")
     file = (s.root / job).resolve()
     if not file.exists():
         raise UserError("submit", f"{job} must be a file", "there is none", "name one of jobs/*.py")
@@ -79,7 +79,7 @@ def submit_all(job: str, args: list[str] | None = None, savepoint: str | None = 
     if not found:
         log = s.log_dir / "submit.log"
         log.write_text(output)
-        raise UserError("submit", f"{job} must be accepted by Flink", _reason(output), f"read {log}")
+        raise Failed("submit", f"{job} must be accepted by Flink", _reason(output), f"read {log}")
     return [str(job_id) for job_id in found]
 
 
@@ -115,11 +115,11 @@ def wait_running(job_id: str, timeout_s: float = 90, settings: Settings | None =
             return
         restarts = job["state"] in ("FAILED", "RESTARTING", "FAILING")
         if job["state"] in ("FAILED", "CANCELED") or (restarts and time.monotonic() > deadline - timeout_s / 2):
-            raise UserError("submit", f"job {job['name']} must run", f"it is {job['state']}: {cause(job_id, s)}",
-                            f"read {s.log_dir}/taskmanager-1.log or {s.flink.rest_url}")
+            raise Failed("submit", f"job {job['name']} must run", f"it is {job['state']}: {cause(job_id, s)}",
+                         f"read {s.log_dir}/taskmanager-1.log or {s.flink.rest_url}")
         if time.monotonic() > deadline:
-            raise UserError("submit", f"job {job['name']} must run within {timeout_s:.0f} s", f"it is {job['state']}",
-                            f"look at {s.flink.rest_url}")
+            raise Failed("submit", f"job {job['name']} must run within {timeout_s:.0f} s", f"it is {job['state']}",
+                         f"look at {s.flink.rest_url}")
         time.sleep(0.3)
 
 
@@ -129,8 +129,8 @@ def wait_ended(job_id: str, timeout_s: float = 600, settings: Settings | None = 
     deadline = time.monotonic() + timeout_s
     while (now := state(job_id, s)) not in ENDED:
         if time.monotonic() > deadline:
-            raise UserError("submit", f"job {job_id} must end within {timeout_s:.0f} s", f"it is {now}",
-                            f"look at {s.flink.rest_url}")
+            raise Failed("submit", f"job {job_id} must end within {timeout_s:.0f} s", f"it is {now}",
+                         f"look at {s.flink.rest_url}")
         time.sleep(0.3)
     return now
 
@@ -212,10 +212,10 @@ def _triggered(settings: Settings, job_id: str, action: str, body: dict[str, Any
             if "location" in operation:
                 return str(operation["location"])
             reason = str(operation.get("failure-cause", {}).get("class", "unknown"))
-            raise UserError("savepoint", f"job {job_id} must take one", reason, f"look at {settings.flink.rest_url}")
+            raise Failed("savepoint", f"job {job_id} must take one", reason, f"look at {settings.flink.rest_url}")
         time.sleep(0.2)
-    raise UserError("savepoint", f"job {job_id} must take one within 120 s", "it did not",
-                    f"look at {settings.flink.rest_url}")
+    raise Failed("savepoint", f"job {job_id} must take one within 120 s", "it did not",
+                 f"look at {settings.flink.rest_url}")
 
 
 def _get(settings: Settings, path: str) -> Any:
@@ -229,8 +229,8 @@ def _get(settings: Settings, path: str) -> Any:
         raise UserError("flink", f"{path} must be known to Flink", f"it says {error.code} {error.reason}",
                         "look at make status for the jobs there are") from None
     except OSError:
-        raise UserError("flink", f"Flink must answer at {settings.flink.rest_url}", "it does not",
-                        "run make start, or read the JobManager's log: make logs PROGRAM=jobmanager") from None
+        raise NotRunning("flink", f"Flink must answer at {settings.flink.rest_url}", "it does not",
+                         "run make start, or read the JobManager's log: make logs PROGRAM=jobmanager") from None
 
 
 def _call(url: str, method: str, body: dict[str, Any] | None = None) -> Any:
@@ -244,7 +244,7 @@ def _call(url: str, method: str, body: dict[str, Any] | None = None) -> Any:
         what = f"{url.rsplit('/', 2)[-2]} must accept the request"
         raise UserError("flink", what, text, "check the job's id") from None
     except OSError:
-        raise UserError("flink", f"Flink must answer at {url}", "it does not", "run make start") from None
+        raise NotRunning("flink", f"Flink must answer at {url}", "it does not", "run make start") from None
 
 
 def newest_savepoint(settings: Settings | None = None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from sigmaflow.errors import UserError
+from sigmaflow.errors import Failed
 from sigmaflow.programs import MARKER, Program, base_environment
 from sigmaflow.settings import Settings
 
@@ -109,7 +109,7 @@ def launch(settings: Settings, config: Path) -> None:
     while not is_running(settings):
         if time.monotonic() > deadline:
             found = (settings.log_dir / "supervisord.err").read_text().strip().splitlines()[-1:] or ["it is silent"]
-            raise UserError("start", "supervisord must answer", found[0], f"read {settings.log_dir}/supervisord.log")
+            raise Failed("start", "supervisord must answer", found[0], f"read {settings.log_dir}/supervisord.log")
         time.sleep(0.1)
 
 
@@ -126,7 +126,7 @@ def start_program(settings: Settings, name: str) -> None:
         server(settings).startProcess(name, True)
     except xmlrpc.client.Fault as fault:
         if fault.faultCode != Faults.ALREADY_STARTED:
-            raise UserError(
+            raise Failed(
                 "start", f"{name} must start", fault.faultString, f"read {settings.log_dir}/{name}.log"
             ) from None
 

@@ -1,9 +1,9 @@
 """`train` and `model`: learn a model from a run's log, from recorded files or the simulator; list what there is."""
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from connectors.market.columns import Ticks
 from connectors.market.recordings import open_recording
@@ -13,6 +13,7 @@ from jobs.chain.inprocess import contracts
 from jobs.chain.shard import TICKS
 from sigmaflow import learning
 from sigmaflow.errors import UserError
+from sigmaflow.output import Record, print_table
 from sigmaflow.recording import read
 from sigmaflow.settings import Settings, load
 from udfs import models, profiles
@@ -65,20 +66,26 @@ def messages(chunks: Iterable[Ticks]) -> list[list[bytes]]:
     return [[value for ticks in chunks for value in encoder.encode(ticks)[1]]]
 
 
-def run_list() -> None:
-    """Print every model: digest, profile, source, span, and what its last fold measured."""
+def listing() -> dict[str, Any]:
+    """Every model: digest, profile, source, span, and what its last fold measured."""
     folder = load().model_dir
-    for digest in models.known_in(folder):
-        about = models.describe(folder, digest)
-        last = about["metrics"][-1]
-        print(f"{digest}  {about['profile']}  {about['span']['rows']:,} rows of {about['source']}  CRPS "
-              f"{last['model']['crps']:.4f} bp, fallback {last['fallback']['crps']:.4f} bp")
-    if not models.known_in(folder):
-        print(f"no model in {folder}; sigmaflow train makes one")
+    return {"folder": str(folder), "models": [_row(digest, models.describe(folder, digest))
+                                              for digest in models.known_in(folder)]}
 
 
-def run_show(digest: str) -> None:
-    """Print what is known of a model, after checking its files. Raises UserError as `models.load`."""
+def _row(digest: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    last = about["metrics"][-1]
+    return {"digest": digest, "profile": about["profile"], "rows": about["span"]["rows"], "source": about["source"],
+            "crps_bp": last["model"]["crps"], "fallback_crps_bp": last["fallback"]["crps"]}
+
+
+def draw_listing(answer: Record) -> None:
+    """Print one line a model."""
+    print_table(answer["models"], empty=f"no model in {answer['folder']}; sigmaflow train makes one")
+
+
+def one(digest: str) -> dict[str, Any]:
+    """What is known of a model, after checking its files. Raises UserError as `models.load`."""
     about = dict(models.load(load().model_dir, digest).about)
     about["isotonic"] = f"{len(about['isotonic']['x'])} knots"
-    print(json.dumps(about, indent=2))
+    return about

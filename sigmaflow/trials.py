@@ -11,10 +11,10 @@ from connectors.market.simulator import Config, generate
 from sigmaflow import submit, supervise, verify
 from sigmaflow.audit.check import audit
 from sigmaflow.audit.log import read as read_log
+from sigmaflow.output import console
 from sigmaflow.recording import read
 from sigmaflow.runs import Run
 from sigmaflow.settings import Settings, load
-from sigmaflow.stack import console
 from sigmaflow.tally import Tally
 
 PROFILE = "default"

@@ -12,9 +12,9 @@ from jobs.chain import plans
 from jobs.chain.inprocess import Chain
 from jobs.chain.messages import DECISIONS, RecordReader
 from sigmaflow.errors import UserError
+from sigmaflow.output import console
 from sigmaflow.recording import OUTPUTS, Message, Outputs, Recording, read
 from sigmaflow.settings import Settings, load
-from sigmaflow.stack import console
 from sigmaflow.tally import Tally
 from udfs import profiles
 from udfs.models import Models

@@ -82,6 +82,26 @@ def hashes(venue: Text, symbol: Text) -> NDArray[np.uint64]:
     return out
 
 
+class Places:
+    """The places of some names, so that text in messages becomes small numbers again.
+
+    >>> Places(("kelly", "lot")).of(Text.table([b"lot", b"", b"kelly"])).tolist()
+    [1, -1, 0]
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        table = Text.table([name.encode() for name in names])
+        known = hashes(table, table)
+        self._order = np.argsort(known)
+        self._known = known[self._order]
+
+    def of(self, text: Text) -> NDArray[np.int64]:
+        """Place of each row's name, UNKNOWN where it is none of them."""
+        wanted = hashes(text, text)
+        at = np.minimum(np.searchsorted(self._known, wanted), len(self._known) - 1)
+        return np.where(self._known[at] == wanted, self._order[at], UNKNOWN)
+
+
 class Slots:
     """The slots of a KeyedState by hash."""
 
@@ -103,8 +123,9 @@ class Slots:
             at = (at + 1) & mask
         self._table[at], self._slots[at] = key, slot
 
-    def find(self, key: NDArray[np.uint64], venue: Text, symbol: Text) -> NDArray[np.int64]:
+    def find(self, venue: Text, symbol: Text) -> NDArray[np.int64]:
         """Slot of each row; a symbol that is new here gets the next one, with its stored state."""
+        key = hashes(venue, symbol)
         out = np.empty(len(key), np.int64)
         while _find(key, self._table, self._slots, out):
             row = int(np.argmin(out))

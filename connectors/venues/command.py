@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.market.columns import Instrument
-from connectors.metrics import serve_collector
+from connectors.metrics import serve
 from connectors.resume import next_seqs, numbering
 from connectors.ticks import TOPIC, TickWriter
 from connectors.venues.alpaca import Alpaca
@@ -66,7 +66,7 @@ def _serve(feed: Feed, settings: Settings, port: int) -> Any:
     if port == 0:
         return None
     try:
-        return serve_collector(VenueExporter(feed.health), settings.metrics.host, port)
+        return serve([VenueExporter(feed.health)], settings.metrics.host, port)
     except OSError as error:
         raise UserError(STAGE, f"port {port} must be free for metrics", error.strerror or str(error),
                         "give --metrics-port") from None

@@ -12,6 +12,7 @@ import numpy as np
 from jobs.chain.contracts import Contracts
 from jobs.chain.ledger import Ledger
 from jobs.chain.messages import PROPOSALS, ROWS, Emission, MicroBatch, RecordReader
+from jobs.chain.meters import Seen
 from jobs.chain.proposals import Proposals
 from jobs.chain.shard import DEAD, TICKS
 from jobs.chain.total_order import Edges, TotalOrder
@@ -48,6 +49,7 @@ class AccountWorker:
         self._order = TotalOrder(plan.shards, store, self._state, edges) if edges else None
         self._proposals = None if edges else Proposals(plan.profile, contracts, store, self._state)
         self._dead = RecordReader(contracts.writers(DEAD)) if plan.refused else None
+        self.seen = Seen()
 
     def process(self, batch: MicroBatch) -> list[Emission]:
         """Take one micro-batch and give what it lets go."""
@@ -64,6 +66,7 @@ class AccountWorker:
     def idle(self) -> list[Emission]:
         """One beat of the timer: give what no longer waits for a silent shard."""
         if self._order is None:
+            self.seen = Seen()
             return []
         self._order.beat()
         return self._run(self._order.release())
@@ -74,6 +77,7 @@ class AccountWorker:
         return [letter for letter in letters if letter["topic"] == TICKS]
 
     def _run(self, columns: Columns | None) -> list[Emission]:
+        self.seen = Seen() if columns is None else Seen(len(columns["slot"]))
         if columns is None:
             return []
         columns = self._state.run(self._ledger.ids(columns) | {"slots": len(self._state.names)})

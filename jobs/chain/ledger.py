@@ -39,6 +39,9 @@ class Ledger:
         self._key = np.frombuffer(hashlib.sha256(f"{profile.name}:{account}".encode()).digest()[:8], np.uint64)
         self._alphas = Text.table([name.encode() for name in (*profile.alphas.names, "")])
         self._constraints = Text.table([name.encode() for name in (*sizing.CONSTRAINTS, "")])
+        texts = {"account": account, "strategy": profile.name, "config_digest": profile.digest,
+                 "code_digest": code_digest()}
+        self._constants = {name: Text.table([text.encode()]) for name, text in texts.items()}
         self._chain = store.get(CHAIN) or b""
 
     def ids(self, columns: Columns) -> Columns:
@@ -78,14 +81,14 @@ class Ledger:
         self._store.put(CHAIN, chain)
         return out
 
-    def _constant(self, text: str, rows: int) -> Text:
-        return Text.table([text.encode()]).take(np.zeros(rows, np.int64))
+    def _constant(self, rows: int, *names: str) -> Columns:
+        """Columns that hold the same text in every row."""
+        return {name: self._constants[name].take(np.zeros(rows, np.int64)) for name in names}
 
     def _cause(self, columns: Columns, rows: np.ndarray) -> Columns:
         venue, symbol = text_of(self._state.names, columns["slot"][rows])
         return {name: columns[name][rows] for name in CAUSE} | {
-            "venue": venue, "symbol": symbol, "account": self._constant(self._profile.fills.account, len(rows)),
-            "strategy": self._constant(self._profile.name, len(rows))}
+            "venue": venue, "symbol": symbol} | self._constant(len(rows), "account", "strategy")
 
     def _proposals(self, columns: Columns) -> Columns:
         rows = np.arange(len(columns["slot"]))
@@ -145,8 +148,7 @@ class Ledger:
             "decision_id": mixed(np.repeat(self._key, len(rows)), columns["account_seq"]),
             "intent_id": np.where(intended, columns["intent_id"], NULL_LONG), "state_cause": made["cause"],
             "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
-            "config_digest": self._constant(self._profile.digest, len(rows)),
-            "code_digest": self._constant(code_digest(), len(rows)), MODEL: models.texts(columns["model"])} | {
+            MODEL: models.texts(columns["model"])} | self._constant(len(rows), "config_digest", "code_digest") | {
             name: made[name] for name in ("target", "equity", "position", "symbol_pnl", "command", "state")}
 
     def _orders(self, columns: Columns) -> Columns:

@@ -6,13 +6,13 @@ import numpy as np
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import PROPOSALS, MicroBatch
 from jobs.chain.shard import MODEL
-from schemas.codec import Decoder, Text
+from schemas.codec import Decoder
 from udfs import models
 from udfs.formulas import FORMULAS
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Store
 from udfs.stages import admission, sizing
-from udfs.symbols import Slots, hashes
+from udfs.symbols import Places, Slots
 
 LAST = "last proposal"
 """Key of the account sequence number of the last proposal taken."""
@@ -22,7 +22,8 @@ class Proposals:
     """Reads micro-batches of proposals and drops repeats, which a restart of sizing may write."""
 
     def __init__(self, profile: Profile, contracts: Contracts, store: Store, state: KeyedState) -> None:
-        self._store, self._profile = store, profile
+        self._store = store
+        self._constraints, self._alphas = Places(sizing.CONSTRAINTS), Places(profile.alphas.names)
         self._decoder = Decoder(contracts.schema(PROPOSALS), contracts.writers(PROPOSALS))
         self._slots = Slots(state)
         self._last = int(store.get(LAST) or b"0")
@@ -37,23 +38,12 @@ class Proposals:
         columns = admission.take(columns, fresh)
         self._last = int(columns["account_seq"][-1])
         self._store.put(LAST, b"%d" % self._last)
-        venue, symbol = columns["venue"], columns["symbol"]
-        key = hashes(venue, symbol)
         return columns | {
-            "hash": key, "slot": self._slots.find(key, venue, symbol), "intent": columns["intent_seq"],
+            "slot": self._slots.find(columns["venue"], columns["symbol"]), "intent": columns["intent_seq"],
             "spread": FORMULAS["spread"].over(columns["bid"], columns["ask"]),
-            "binding": _numbers(columns["binding_constraint"], sizing.CONSTRAINTS),
+            "binding": self._constraints.of(columns["binding_constraint"]),
             "model": models.numbers(columns[MODEL]),
-            "top_alpha": _numbers(columns["top_alpha"], self._profile.alphas.names),
+            "top_alpha": self._alphas.of(columns["top_alpha"]),
             "gate_value": columns["gates.value"], "gate_limit": columns["gates.limit"],
             "gate_passed": columns["gates.passed"] > 0}
 
-
-def _numbers(text: Text, names: tuple[str, ...]) -> np.ndarray:
-    """Place of each row's name among `names`, -1 where it is none of them."""
-    table = Text.table([name.encode() for name in names])
-    known = hashes(table, table)
-    order = np.argsort(known)
-    wanted = hashes(text, text)
-    at = np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)
-    return np.where(known[order][at] == wanted, order[at], -1)

@@ -15,6 +15,7 @@ from jobs.chain.commands import Rulings
 from jobs.chain.contracts import Contracts
 from jobs.chain.known_schemas import KnownSchemas
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
+from jobs.chain.meters import Seen
 from jobs.chain.total_order import Edges
 from schemas.codec import HEADER, Decoder, Encoder, Text
 from udfs import models, order
@@ -22,7 +23,7 @@ from udfs.models import Models
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Stage, Store
 from udfs.stages import admission
-from udfs.symbols import START, Slots, digests, hashes
+from udfs.symbols import START, Slots, digests
 
 TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
 MODEL = "model_digest"
@@ -70,6 +71,7 @@ class ShardWorker:
         self._encoders = {topic: Encoder(plan.contracts.schema(topic), plan.contracts.id(topic), alphas)
                           for topic in plan.topics}
         self._dead = RecordWriter(DEAD, plan.contracts.id(DEAD)) if plan.dead_letters else None
+        self.seen = Seen()
 
     def process(self, batch: MicroBatch) -> list[Emission]:
         """Messages and rows that one micro-batch leads to."""
@@ -85,6 +87,8 @@ class ShardWorker:
             columns = self._admit(columns | self._origin(batch), verdict)
         else:
             columns = self._repeat(columns, verdict)
+        self.seen = Seen(len(columns["slot"]), int(np.count_nonzero(columns["flags"] & admission.GAP)),
+                         columns["ts_recv" if "ts_recv" in columns else "ts_event"])
         out = self._dead_letters(batch, verdict) if self._dead and verdict.any() else []
         if len(columns["slot"]):
             columns = self._state.run(self._modelled(columns))
@@ -130,8 +134,7 @@ class ShardWorker:
         return columns if keep.all() else admission.take(columns, np.flatnonzero(keep))
 
     def _locate(self, columns: Columns) -> Columns:
-        key = hashes(columns["venue"], columns["symbol"])
-        return columns | {"hash": key, "slot": self._slots.find(key, columns["venue"], columns["symbol"])}
+        return columns | {"slot": self._slots.find(columns["venue"], columns["symbol"])}
 
     def _messages(self, columns: Columns) -> list[Emission]:
         self._state.save(np.unique(columns["slot"]).tolist())

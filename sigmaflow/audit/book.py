@@ -4,7 +4,6 @@ Written once more from the rules, over Python's integers: a product is exact and
 """
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -33,11 +32,13 @@ def times(a: int, b: int) -> int:
 def units(value: float) -> int:
     """The nearest number of units to a float.
 
-    >>> units(0.25), units(math.inf) == MOST + 1
+    >>> units(0.25), units(float("inf")) == MOST + 1
     (250000000, True)
     """
     scaled = value * 1e9
-    return round(scaled) if abs(scaled) <= MOST else int(math.copysign(MOST + 1, scaled))
+    if abs(scaled) <= MOST:
+        return round(scaled)
+    return -MOST - 1 if scaled < 0 else MOST + 1  # as integers: the float nearest to MOST + 1 is MOST
 
 
 @dataclass

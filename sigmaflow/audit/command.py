@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import json
+import time
 
+from connectors.host_metrics import leave
 from sigmaflow.audit.check import Report, audit
 from sigmaflow.audit.log import read
 from sigmaflow.settings import Settings, load
@@ -13,8 +15,15 @@ def run(namespace: str = "", complete: bool = False, settings: Settings | None =
 
     `namespace` is that of a run apart. `complete` says that every job has come to the end of its input: what has no
     decision is then lost, and not on its way. Raises UserError where broker or registry do not answer.
+    The audit of the running market is left for Prometheus too.
     """
-    report = audit(read(settings or load(), namespace), complete)
+    settings = settings or load()
+    report = audit(read(settings, namespace), complete)
+    if not namespace:
+        leave(settings.data_dir, "audit", {
+            "sigmaflow_audit_found_records": ("Records the last audit found wrong.", float(report.found)),
+            "sigmaflow_audit_checked_records": ("Records the last audit checked.", float(report.cases)),
+            "sigmaflow_audit_timestamp_seconds": ("When the last audit ended.", time.time())})
     for finding in report.findings:
         print(finding)
     if report.found > len(report.findings):

@@ -165,3 +165,12 @@ TARGETS = (
              COMMIT_MS + 250),
     Target("RUNNING after submit: s", ("throughput", "pipeline/reference", "start_s"), 15, least=False),
 )
+
+
+def reached(results: Mapping[str, Any]) -> bool:
+    """Whether every figure to reach that was measured is reached.
+
+    >>> reached({"ratios": {"kafka-loop": 1.2}}), reached({"ratios": {"kafka-loop": 0.9}})
+    (True, False)
+    """
+    return all(target.met(value) for target in TARGETS if (value := target.value(results)) is not None)

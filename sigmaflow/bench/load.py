@@ -22,7 +22,7 @@ from connectors import broker
 from connectors.market.simulator import Config
 from connectors.registry import Registry
 from schemas.codec import Decoder
-from sigmaflow.errors import UserError
+from sigmaflow.errors import Failed
 from sigmaflow.settings import Settings, load
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -63,11 +63,11 @@ class Sender:
     behind_s: float = 0.0
 
     def wait(self) -> None:
-        """Wait until the last tick is confirmed. Raises UserError where the process ended without a word."""
+        """Wait until the last tick is confirmed. Raises Failed where the process ended without a word."""
         try:
             self.behind_s = float(self.answer.recv())
         except EOFError:
-            raise UserError("bench", "the market must be sent whole", "its process ended", "read its output") from None
+            raise Failed("bench", "the market must be sent whole", "its process ended", "read its output") from None
         self.process.join()
 
 
@@ -112,7 +112,7 @@ def reading(streams: Sequence[Stream], namespace: str) -> Iterator[Reader]:
     there.close()
     try:
         if not here.poll(READY_S):
-            raise UserError("bench", f"a reader must be ready within {READY_S:.0f} s", "it is not", "free the machine")
+            raise Failed("bench", f"a reader must be ready within {READY_S:.0f} s", "it is not", "free the machine")
         here.recv()
         yield Reader(here)
     finally:

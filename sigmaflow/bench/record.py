@@ -14,8 +14,8 @@ import psutil
 from rich.table import Table
 
 from sigmaflow.bench.figures import TARGETS
+from sigmaflow.output import console
 from sigmaflow.settings import ROOT, Settings
-from sigmaflow.stack import console
 
 FILE = ROOT / "build" / "bench.json"
 PACKAGES = ("apache-flink", "confluent-kafka", "numba", "numpy", "pemja", "pyarrow")

@@ -14,7 +14,7 @@ from connectors.market.columns import Ticks
 from jobs.chain.messages import DECISIONS
 from sigmaflow import reference, submit, verify
 from sigmaflow.bench import cpu, figures
-from sigmaflow.errors import UserError
+from sigmaflow.errors import Failed
 from sigmaflow.recording import read
 from sigmaflow.runs import Run, send
 from sigmaflow.settings import Settings
@@ -61,7 +61,7 @@ def recomputed(run: Run) -> list[str]:
 
 
 def measure(settings: Settings, case: Case, chunks: Iterable[Ticks], total: int, check: Check) -> dict[str, Any]:
-    """One run. Raises UserError where its results are wrong: speed never buys a wrong answer."""
+    """One run. Raises Failed where its results are wrong: speed never buys a wrong answer."""
     with Run("bench", case.profile, case.jobs, case.parallelism, settings=settings, servers=False, submit=False) as run:
         send(run.writer, chunks, total)
         with cpu.Sampler(cpu.stack_processes(settings)) as sampler:
@@ -71,7 +71,7 @@ def measure(settings: Settings, case: Case, chunks: Iterable[Ticks], total: int,
         first, last = span(settings, run.topic(DECISIONS))
         wrong = check(run)
     if wrong:
-        raise UserError("bench", f"{case.name} must give the right results", "; ".join(wrong[:3]), "correct it first")
+        raise Failed("bench", f"{case.name} must give the right results", "; ".join(wrong[:3]), "correct it first")
     used = sampler.between(first, last)
     return {"ticks": total, "ticks_per_s": round(total / (last - first), 1), "seconds": round(last - first, 3),
             **cost(used, total), "start_s": round(started, 1), **_checkpoints(checkpoints)}
@@ -86,14 +86,14 @@ def cost(used: cpu.Times, ticks: int) -> dict[str, Any]:
 
 
 def span(settings: Settings, topic: str) -> tuple[float, float]:
-    """Kafka timestamps of a topic's first and last message, seconds since 1970. Raises UserError for an empty one."""
+    """Kafka timestamps of a topic's first and last message, seconds since 1970. Raises Failed for an empty one."""
     seeker = Seeker(settings)
     low, high = seeker.bounds(topic, 0)
     first, last, back = seeker.at(topic, 0, low), None, 1
     while last is None and back < 2 * (high - low):  # markers of transactions, which are no messages, end the log
         last, back = seeker.at(topic, 0, max(low, high - back)), 2 * back
     if first is None or last is None:
-        raise UserError("bench", f"{topic} must hold decisions", "it holds none", "look at the jobs in Flink's web UI")
+        raise Failed("bench", f"{topic} must hold decisions", "it holds none", "look at the jobs in Flink's web UI")
     return first.timestamp()[1] / 1e3, last.timestamp()[1] / 1e3
 
 

@@ -138,19 +138,37 @@ def test_flink_options_are_the_same_in_compose() -> None:
 def test_prometheus_scrapes_the_same_jobs() -> None:
     def jobs(name: str) -> dict[str, tuple[str, int]]:
         text = Template((ROOT / "docker" / "prometheus" / name).read_text()).safe_substitute(
-            flink_targets="", metrics_targets="", registry_targets="")
+            flink_targets="", metrics_targets="", registry_targets="", venue_targets="")
         return {job["job_name"]: job.get("metrics_path", "/metrics") for job in yaml.safe_load(text)["scrape_configs"]}
 
     assert jobs("prometheus.yml") == jobs("compose.yml")
 
 
-def test_grafana_is_provisioned_with_sources_its_dashboard_uses() -> None:
+def test_prometheus_knows_a_port_for_every_venue() -> None:
+    from connectors.venues.command import VENUES
+
+    assert len(VENUES) == programs.VENUE_PORTS
+
+
+def test_prometheus_reads_the_rules() -> None:
+    folder = ROOT / "docker" / "prometheus"
+    mounts = dict(mount.split(":")[:2] for mount in SERVICES["prometheus"]["volumes"])
+    named = yaml.safe_load((folder / "compose.yml").read_text())["rule_files"]
+    assert named == [f"{mounts['./prometheus/rules']}/*.yml"]
+    local = Template((folder / "prometheus.yml").read_text()).safe_substitute(
+        rules_dir=folder / "rules", flink_targets="", metrics_targets="", registry_targets="", venue_targets="")
+    (pattern,) = yaml.safe_load(local)["rule_files"]
+    assert len(list(Path(pattern).parent.glob(Path(pattern).name))) == 3
+
+
+def test_grafana_is_provisioned_with_sources_its_dashboards_use() -> None:
     folder = ROOT / "docker" / "grafana"
     sources = yaml.safe_load((folder / "provisioning" / "datasources" / "sigmaflow.yaml").read_text())["datasources"]
-    known = {source["uid"] for source in sources}
-    dashboard = json.loads((folder / "dashboards" / "equity.json").read_text())
-    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == known
-    assert any(panel["title"] == "Equity curve" for panel in dashboard["panels"])
+    boards = [json.loads(file.read_text()) for file in sorted((folder / "dashboards").glob("*.json"))]
+    used = {panel["datasource"]["uid"] for board in boards for panel in board["panels"] if panel["type"] != "row"}
+    assert used == {source["uid"] for source in sources}
+    home = Path(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (folder / "dashboards" / home.name).exists()
 
 
 def test_compose_file_is_valid() -> None:

@@ -16,6 +16,7 @@ from jobs.chain.microbatch import _murmur, spread_keys
 from jobs.chain.plans import TAPS
 from jobs.chain.shard import TICKS
 from schemas.codec import NULL_LONG, Decoder, Encoder, Text
+from sigmaflow import sample_log
 from sigmaflow.errors import UserError
 from tests import reference_strategy
 from tests.models import example
@@ -217,9 +218,9 @@ def test_orders_that_rest_and_fill_in_parts_survive_cuts_and_restarts(columns: d
     trades = {"last_price": np.where(side == 1, columns["ask"], columns["bid"]), "last_side": side,
               "last_size": rng.uniform(0.5, 30, len(side))}
     made = log({name: values[:4_000] for name, values in (columns | sizes | trades).items()})
-    fills = profiles.DEFAULT.fills.model_copy(update={"order": "limit", "order_life_ns": 5 * 10**6})
-    sizing = profiles.DEFAULT.sizing.model_copy(update={"cost_ratio": 0.0, "entry": 0.02})
-    profile = profiles.DEFAULT.model_copy(update={"fills": fills, "sizing": sizing})
+    eager = sample_log.profile()
+    fills = eager.fills.model_copy(update={"order": "limit", "order_life_ns": 5 * 10**6, "latency_ns": 0})
+    profile = eager.model_copy(update={"fills": fills})
     whole = Chain(profile, SHARDS).run(["pipeline"], made)
     filled, decided = read(whole, "fills.v1"), read(whole, "decisions.v1")
     assert (filled["part"] > 1).sum() > 5 and filled["liquidity"].sum() > 10

@@ -54,6 +54,15 @@ def test_from_nothing_then_at_once(project: Path) -> None:
     assert setup(project).stdout == ""
 
 
+def test_the_command_line_is_a_program_of_the_environment(project: Path, tmp_path: Path) -> None:
+    assert setup(project).returncode == 0
+    (project / "sigmaflow" / "__main__.py").write_text("import sys; print(sys.argv[1:])")
+    command = [str(project / ".venv" / "bin" / "sigmaflow"), "why-not", "a b"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout == "['why-not', 'a b']\n"
+    (project / "sigmaflow" / "__main__.py").write_text("")
+
+
 def test_an_interrupted_set_up_is_begun_anew(project: Path) -> None:
     (project / ".venv" / ".sigmaflow-ready").unlink()
     (project / ".venv" / ".sigmaflow-installing").touch()

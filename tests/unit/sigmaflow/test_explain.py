@@ -13,8 +13,9 @@ from jobs.chain.shard import DEAD, TICKS
 from schemas.codec import NULL_LONG
 from sigmaflow.errors import UserError
 from sigmaflow.explain import Account
-from sigmaflow.explain_view import identity, instant, place, print_decision, print_json, print_path, print_state
+from sigmaflow.explain_view import identity, instant, place, print_decision, print_path, print_state
 from sigmaflow.history import find_input
+from sigmaflow.output import print_json
 from sigmaflow.reasons import SENTENCES, moment, reason
 from tests import reference_strategy
 from tests.histories import SHARDS, ListHistory, eager, history

@@ -1,6 +1,7 @@
 """Learning: purged splits, the same digest for the same input, metrics against their definitions, bad input."""
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from sigmaflow import __main__ as program
 from sigmaflow import learning, train
 from sigmaflow.errors import UserError
 from tests.models import example
@@ -52,7 +54,8 @@ def test_signals_are_those_of_the_stages() -> None:
     assert made.signals["history"][at].tolist() == list(range(len(at)))
     from tests.kit import run
 
-    ticks = {name: made.signals[name] for name in ("slot", "ts_order", "bid", "ask", "bid_size", "ask_size")}
+    own = ("slot", "ts_order", "bid", "ask", "bid_size", "ask_size", "last_price", "last_size", "last_side")
+    ticks = {name: made.signals[name] for name in own}
     wanted = run(alphas.stage(DEFAULT), run(features.stage(DEFAULT), ticks))
     np.testing.assert_array_equal(made.signals["signals.mu"], wanted["signals.mu"])
 
@@ -97,10 +100,12 @@ def test_the_command_says_what_is_wrong(arguments: tuple, says: str) -> None:
 def test_the_command_trains_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                       capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("SIGMAFLOW_MODEL_DIR", str(tmp_path))
-    train.run_list()
+    assert program.run(["model", "list"]) == 0
     assert "no model in" in capsys.readouterr().out
-    digest = train.run(None, [], 3, 30_000, "default", folds=1)
-    train.run_list()
-    assert capsys.readouterr().out.count(digest) == 3
-    train.run_show(digest)
-    assert "simulator, seed 3, 30000 ticks" in capsys.readouterr().out
+    assert program.run(["train", "--seed", "3", "--ticks", "30000", "--folds", "1", "--json"]) == 0
+    digest = json.loads(capsys.readouterr().out)["digest"]
+    assert program.run(["model", "list", "--json"]) == 0
+    assert [row["digest"] for row in json.loads(capsys.readouterr().out)["models"]] == [digest]
+    assert program.run(["model", "list"]) == program.run(["model", "show", digest]) == 0
+    shown = capsys.readouterr().out
+    assert digest in shown and "simulator, seed 3, 30000 ticks" in shown

@@ -70,7 +70,7 @@ def test_500_symbols_in_any_cut_have_the_slots_of_first_sight(cut: int) -> None:
     for start in range(0, len(order), cut):
         part = order[start:start + cut]
         venue, symbol = texts(part)
-        found = slots.find(hashes(venue, symbol), venue, symbol)
+        found = slots.find(venue, symbol)
         assert found.tolist() == [seen.setdefault(int(n), len(seen)) for n in part]
         state.run({"slot": found})
         state.save(np.unique(found).tolist())
@@ -79,7 +79,7 @@ def test_500_symbols_in_any_cut_have_the_slots_of_first_sight(cut: int) -> None:
     counts = np.bincount(order, minlength=500)
     assert again.states[0].symbols["ticks"][:len(seen)].tolist() == [counts[n] for n in seen]
     venue, symbol = texts(order)
-    assert Slots(again).find(hashes(venue, symbol), venue, symbol).tolist() == [seen[int(n)] for n in order]
+    assert Slots(again).find(venue, symbol).tolist() == [seen[int(n)] for n in order]
 
 
 def test_state_of_another_layout_is_refused() -> None:

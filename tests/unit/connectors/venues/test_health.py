@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.market.records import Malformed
-from connectors.metrics import serve_collector
+from connectors.metrics import serve
 from connectors.venues.health import KEPT, NS, Health, VenueExporter, reason
 
 NOW = 1_700_000_000 * NS
@@ -20,7 +20,7 @@ def exposed(*feeds: Health) -> dict[tuple[str, tuple[str, ...]], float]:
     """Every sample, by name and label values in alphabetical order of the labels, read over HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = serve_collector(VenueExporter(*feeds), "127.0.0.1", port)
+    server = serve([VenueExporter(*feeds)], "127.0.0.1", port)
     try:
         text = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
     finally:
