@@ -23,7 +23,7 @@ TICKS, SYMBOLS, RATE = 6_000, 2, 500.0
 """Twelve seconds of market; 500 of a symbol's ticks pass before it may trade."""
 FAULTS = {"duplicates": 0.01, "crossed": 0.01, "gaps": 0.005}
 CHECKPOINT_S = 30.0
-PROFILE = "default"
+PROFILE = "reference"
 TOLERANCE = 1e-6
 """Quote currency; sums of doubles in another order differ by less."""
 
