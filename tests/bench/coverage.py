@@ -3,9 +3,10 @@
     python -m tests.bench.coverage [--quick]
 
 Prints one line a figure and exits 1 if one is not met: 90 % intervals cover 88 to 92 % per regime on simulator data and
-in the 500 events after a doubling, and no quantile crosses. On the recordings the blend, the trained model, the best
-single alpha (chosen afterwards, by its CRPS) and a naive forecast (zero mean, rolling volatility) stand side by side; a
-regime with fewer than a thousand outcomes, some fifty that do not overlap, is told and not judged.
+in the 500 events after a doubling, and no quantile crosses. A regime with fewer than a thousand outcomes, some fifty
+that do not overlap, is told and not judged. On the recordings coverage is told, and the blend, the trained model, the
+best single alpha (chosen afterwards, by its CRPS) and a naive forecast (zero mean, rolling volatility) stand side by
+side.
 """
 from __future__ import annotations
 
@@ -44,7 +45,11 @@ def simulated(ticks: int, judge: Judge) -> None:
     config = Config(seed=7, count=ticks)
     s = learning.sample(PROFILE, learning.signals(PROFILE, train.messages(generate(config))))
     for regime, inside in per_regime(s.fallback, s):
-        judge(f"simulator, regime {regime}: coverage of {len(inside):,} intervals", float(inside.mean()), LOW, HIGH)
+        line = f"simulator, regime {regime}: coverage of {len(inside):,} intervals"
+        if len(inside) < JUDGED:
+            print(f"{line} {inside.mean():.4f} (too few to judge)")
+        else:
+            judge(line, float(inside.mean()), LOW, HIGH)
     judge(f"simulator: crossed quantiles in {ticks:,} rows", crossed(s.fallback), 0, 0)
 
 
@@ -90,16 +95,12 @@ def doubling(repetitions: int, judge: Judge) -> None:
           float(inside[:, BEFORE + 400:BEFORE + 500].mean()), LOW, HIGH)
 
 
-def recorded(name: str, files: tuple[str, ...], judge: Judge) -> None:
+def recorded(name: str, files: tuple[str, ...]) -> None:
     """Coverage and scores on a recording; all contenders on the rows that the walk-forward tested."""
     paths = [str(DATA / file) for file in files]
     s = learning.sample(PROFILE, train.from_files(PROFILE, paths))
     for regime, inside in per_regime(s.fallback, s):
-        line = f"{name}, regime {regime}: coverage of {len(inside):,} intervals"
-        if len(inside) < JUDGED:
-            print(f"{line} {inside.mean():.4f} (too few to judge)")
-        else:
-            judge(line, float(inside.mean()), LOW, HIGH)
+        print(f"{name}, regime {regime}: coverage of {len(inside):,} intervals {inside.mean():.4f}", flush=True)
     folds = max(1, min(learning.FOLDS, len(s.usable) // 4_000))
     test = np.concatenate([rows for _, rows in learning.walk_forward(
         s.start[s.usable], s.end[s.usable], folds, int(learning.EMBARGO_S * 1e9))])
@@ -159,7 +160,7 @@ def main(quick: bool) -> int:
     doubling(40 if quick else 300, judge)
     for name, files in RECORDINGS.items():
         if all((DATA / file).exists() for file in files):
-            recorded(name, files, judge)
+            recorded(name, files)
         else:
             print(f"{name}: left out, the recording is not beside the project")
     return len(missed)
