@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from connectors.market.alpaca import KINDS, Session, events
 from connectors.market.frames import Frame
-from connectors.venues.feed import Link
+from connectors.venues.feed import Link, Venue
 from connectors.venues.rest import Rest
 from sigmaflow.errors import UserError
 
@@ -29,7 +29,7 @@ REQUESTS = {"stocks": "/v2/stocks/{}", "crypto": "/v1beta3/crypto/us/{}"}
 LATEST = {"stocks": "/v2/stocks/{}/latest", "crypto": "/v1beta3/crypto/us/latest/{}"}
 
 
-class Alpaca:
+class Alpaca(Venue):
     """The venue as `connectors.venues.feed.Feed` wants it.
 
     `market`: stocks or crypto; `source`: iex (free), sip, delayed_sip, for crypto us; `channels`: what is subscribed.
@@ -71,10 +71,6 @@ class Alpaca:
         if "authenticated" in said:
             return [_text(action="subscribe", **{channel: list(symbols) for channel in self._channels})]
         return []
-
-    def ping(self) -> str | None:
-        """None: a WebSocket ping."""
-        return None
 
     def headers(self) -> dict[str, str]:
         """The key."""

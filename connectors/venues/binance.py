@@ -11,8 +11,7 @@ import asyncio
 from collections.abc import Sequence
 
 from connectors.market.binance import Session
-from connectors.market.frames import Frame
-from connectors.venues.feed import Link
+from connectors.venues.feed import Link, Venue
 
 ADDRESS, REST_ADDRESS = "wss://stream.binance.com:9443", "https://api.binance.com"
 STREAMS = ("bookTicker", "trade", "depth@100ms")
@@ -21,7 +20,7 @@ SETTLE_S = 0.5
 """Five depth updates."""
 
 
-class Binance:
+class Binance(Venue):
     """The venue as `connectors.venues.feed.Feed` wants it. `depth`: levels of a snapshot, 100, 500, 1000 or 5000."""
 
     name, venues, default_symbols = "binance", ("BINANCE",), SYMBOLS
@@ -43,18 +42,6 @@ class Binance:
     def greeting(self, symbols: Sequence[str]) -> list[str]:
         """Nothing: the address says it all."""
         return []
-
-    def answer(self, frame: Frame, symbols: Sequence[str]) -> list[str]:
-        """Nothing is asked of us."""
-        return []
-
-    def ping(self) -> str | None:
-        """None: a WebSocket ping."""
-        return None
-
-    def headers(self) -> dict[str, str]:
-        """None: public data."""
-        return {}
 
     async def resync(self, link: Link, symbols: Sequence[str]) -> None:
         """Ask for the snapshots, one after another."""

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from connectors.market.bybit import Session, venue
-from connectors.market.frames import Frame
-from connectors.venues.feed import Link
+from connectors.venues.feed import Link, Venue
 
 ADDRESS, REST_ADDRESS = "wss://stream.bybit.com/v5/public", "https://api.bybit.com"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -20,7 +19,7 @@ AT_ONCE = 10
 """Topics in a request: the venue takes no more of spot."""
 
 
-class Bybit:
+class Bybit(Venue):
     """The venue as `connectors.venues.feed.Feed` wants it. `category`: spot or linear; `depth`: 1, 50, 200 or 1000."""
 
     name, default_symbols = "bybit", SYMBOLS
@@ -43,17 +42,9 @@ class Bybit:
         """Books and trades."""
         return _requests("subscribe", [*self._books(symbols), *(f"publicTrade.{symbol}" for symbol in symbols)])
 
-    def answer(self, frame: Frame, symbols: Sequence[str]) -> list[str]:
-        """Nothing is asked of us."""
-        return []
-
     def ping(self) -> str | None:
         """The venue's own."""
         return '{"op":"ping"}'
-
-    def headers(self) -> dict[str, str]:
-        """None: public data."""
-        return {}
 
     async def resync(self, link: Link, symbols: Sequence[str]) -> None:
         """Subscribe the books anew."""

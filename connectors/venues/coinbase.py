@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import orjson
 
 from connectors.market.coinbase import AdvancedSession
-from connectors.market.frames import Frame
-from connectors.venues.feed import Link
+from connectors.venues.feed import Link, Venue
 
 ADDRESS, REST_ADDRESS = "wss://advanced-trade-ws.coinbase.com", "https://api.coinbase.com"
 CHANNELS = ("heartbeats", "level2", "market_trades", "ticker")
@@ -21,7 +20,7 @@ CHANNELS = ("heartbeats", "level2", "market_trades", "ticker")
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
 
 
-class Coinbase:
+class Coinbase(Venue):
     """The venue as `connectors.venues.feed.Feed` wants it."""
 
     name, venues, default_symbols = "coinbase", ("COINBASE",), SYMBOLS
@@ -41,18 +40,6 @@ class Coinbase:
     def greeting(self, symbols: Sequence[str]) -> list[str]:
         """One subscription for each channel."""
         return [_request("subscribe", channel, symbols) for channel in CHANNELS]
-
-    def answer(self, frame: Frame, symbols: Sequence[str]) -> list[str]:
-        """Nothing is asked of us."""
-        return []
-
-    def ping(self) -> str | None:
-        """None: heartbeats come by themselves."""
-        return None
-
-    def headers(self) -> dict[str, str]:
-        """None: public data."""
-        return {}
 
     async def resync(self, link: Link, symbols: Sequence[str]) -> None:
         """Subscribe level 2 anew."""

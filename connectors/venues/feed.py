@@ -122,13 +122,16 @@ class Venue(Protocol):
         """Texts to send once connected."""
 
     def answer(self, frame: Frame, symbols: Sequence[str]) -> list[str]:
-        """Texts to send because of a frame."""
+        """Texts to send because of a frame; none unless the venue asks for some."""
+        return []
 
     def ping(self) -> str | None:
         """Text that asks for a sign of life; None asks with a WebSocket ping."""
+        return None
 
     def headers(self) -> dict[str, str]:
-        """Headers of requests: keys."""
+        """Headers of requests: keys, where the data is not public."""
+        return {}
 
     async def resync(self, link: Link, symbols: Sequence[str]) -> None:
         """Get the snapshots of these symbols."""
