@@ -95,6 +95,7 @@ class BrokerEdges:
     _admin: Any = field(default=None, repr=False)
     _consumer: Any = field(default=None, repr=False)
     _commands: list[Command] = field(default_factory=list)
+    _rulings: list[Ruling] | None = None
 
     def ends(self) -> list[tuple[int, int]]:
         """First and next offset of every partition; empty when the broker does not answer within 2 s."""
@@ -140,12 +141,19 @@ class BrokerEdges:
         return self._commands
 
     def rulings(self) -> list[Ruling]:
-        """All rulings for this account, the recorded ones first."""
-        return [ruling(record) for record in self.ruling_log.read()]
+        """All rulings for this account, the recorded ones first.
+
+        Read once for all workers of an operator: what concerns one of them only its earlier attempts have written.
+        """
+        if self._rulings is None:
+            self._rulings = [ruling(record) for record in self.ruling_log.read()]
+        return list(self._rulings)
 
     def rule(self, rulings: Sequence[Ruling]) -> None:
         """Write rulings."""
+        before = self.rulings()
         self.ruling_log.write([r.record(self.ruling_log.account) for r in rulings])
+        self._rulings = [*before, *rulings]
 
     def last_seq(self) -> int:
         """The last account_seq that any message of the account has had, whoever wrote it; 0 where there is none."""
