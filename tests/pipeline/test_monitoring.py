@@ -110,8 +110,17 @@ def test_panel_of_prometheus_has_data(watched: Settings, query: Query) -> None:
     assert found or query.place in EMPTY, query.text
 
 
+def span_names(bodies: list[Any]) -> list[set[str]]:
+    """The names of each trace's spans: a tick without an opportunity has no decision."""
+    traces: dict[str, set[str]] = {}
+    for span in (span for body in bodies for span in body["resourceSpans"][0]["scopeSpans"][0]["spans"]):
+        traces.setdefault(span["traceId"], set()).add(span["name"])
+    return list(traces.values())
+
+
 def test_traces_of_a_running_market_reach_a_collector(market: Settings) -> None:
     bodies: list[Any] = []
+    path = {"ensemble", "decision"}
 
     class Collector(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -131,12 +140,11 @@ def test_traces_of_a_running_market_reach_a_collector(market: Settings) -> None:
             first = json.loads(process.stdout.readline())
             threading.Thread(target=process.stdout.read, daemon=True).start()
             try:
-                wait_for("a trace", 60, lambda: bool(bodies))
+                wait_for("a trace from opportunity to decision", 90,
+                         lambda: any(path <= names for names in span_names(bodies)))
             finally:
                 process.terminate()
         server.shutdown()
-    spans = bodies[0]["resourceSpans"][0]["scopeSpans"][0]["spans"]
-    assert {"ensemble", "decision"} <= {span["name"] for span in spans}
     assert first["event"] == "decision" and first["tick"].startswith("market.ticks.v1:")
 
 
