@@ -22,7 +22,8 @@ import schemas
 from connectors import broker
 from connectors.metrics import Arrivals, Histogram, counter, gauge, histogram
 from connectors.registry import Registry, RegistryError, later
-from schemas.codec import Columns, Decoder, Text
+from schemas.codec import Columns, Decoder
+from schemas.packed import Text
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 

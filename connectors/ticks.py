@@ -13,7 +13,8 @@ import schemas
 from connectors import broker
 from connectors.market.columns import COLUMNS, Instrument, Ticks
 from connectors.registry import value_schema_id
-from schemas.codec import Encoder, Text
+from schemas.codec import Encoder
+from schemas.packed import Text
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 
@@ -51,7 +52,7 @@ class TickEncoder:
         columns["venue"] = self._venue.take(ticks.instrument)
         columns["symbol"] = self._symbol.take(ticks.instrument)
         keys = [self._keys[i] for i in ticks.instrument.tolist()]
-        return keys, self._encoder.encode(columns, len(ticks))
+        return keys, self._encoder.encode(columns, len(ticks)).values()
 
     def _learn(self, instruments: tuple[Instrument, ...]) -> None:
         self._instruments = instruments

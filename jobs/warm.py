@@ -13,7 +13,8 @@ from jobs.chain import plans
 from jobs.chain.inprocess import Chain, contracts
 from jobs.chain.plans import TAPS
 from jobs.chain.shard import TICKS
-from schemas.codec import Encoder, Text
+from schemas.codec import Encoder
+from schemas.packed import Text
 from udfs import profiles, trees
 from udfs.calibration import Isotonic
 from udfs.models import QUANTILES, Model, Models, inputs, signals_of

@@ -15,7 +15,6 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numba
@@ -38,6 +37,7 @@ from schemas.layout import (
     column_kinds,
     fields,
 )
+from schemas.packed import Packed, Text
 from schemas.resolution import (
     BAD_MAGIC,
     BAD_TEXT,
@@ -63,34 +63,6 @@ from schemas.resolution import (
 from sigmaflow.errors import UserError
 
 HEADER = 5
-
-
-@dataclass(frozen=True)
-class Text:
-    """A column of strings as slices of one buffer: `pool[start[i]:start[i] + length[i]]`."""
-
-    pool: NDArray[np.uint8]
-    start: NDArray[np.int64]
-    length: NDArray[np.int64]
-
-    def at(self, row: int) -> bytes:
-        """The bytes of one row."""
-        return self.pool[self.start[row]:self.start[row] + self.length[row]].tobytes()
-
-    def take(self, rows: NDArray[np.int64]) -> Text:
-        """The same strings for other rows, without copying the bytes."""
-        return Text(self.pool, self.start[rows], self.length[rows])
-
-    @staticmethod
-    def table(values: Sequence[bytes]) -> Text:
-        """One row for each value.
-
-        >>> Text.table([b"BTC", b"ETH"]).at(1)
-        b'ETH'
-        """
-        lengths = np.array([len(value) for value in values], np.int64)
-        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)[:-1]]) if len(values) else lengths
-        return Text(np.frombuffer(b"".join(values) or b"\0", np.uint8), starts, lengths)
 
 
 Columns = dict[str, Any]
@@ -144,14 +116,14 @@ def _utf8(buf, i, end):
 
 
 @numba.njit(cache=True)
-def _decode(buf, offsets, null, ids, first, kinds, target, low, high, outside, numbers, table, ints, floats, starts,
+def _decode(buf, at, size, added, ids, first, kinds, target, low, high, outside, numbers, table, ints, floats, starts,
             lengths, arrays, verdict):
     """Decode every message; the columns of a failed one mean nothing and its verdict says why."""
     word = np.zeros(8, np.uint8)
     as_double, as_float = word.view(np.float64), word.view(np.float32)
-    for row in range(offsets.shape[0] - 1):
-        i, end = offsets[row], offsets[row + 1]
-        if null[row]:
+    for row in range(at.shape[0]):
+        i, end = at[row], at[row] + size[row]
+        if size[row] < 0:
             verdict[row] = NULL_VALUE
             continue
         if end - i < HEADER:
@@ -313,7 +285,7 @@ def _decode(buf, offsets, null, ids, first, kinds, target, low, high, outside, n
             elif kind == DEFAULT_ITEM:
                 arrays[to, row, item if low[code] < 0 else low[code]] = numbers[code]
             elif kind == DEFAULT_TEXT:
-                starts[to, row], lengths[to, row] = offsets[-1] + low[code], high[code]
+                starts[to, row], lengths[to, row] = added + low[code], high[code]
             code += 1
         if bad == OK and i != end:
             bad = TRAILING
@@ -364,11 +336,12 @@ class Decoder:
 
     def decode(self, messages: Sequence[bytes | None]) -> Batch:
         """Columns of these messages, one row each, and a verdict for each."""
-        batch = self._read(messages)
+        packed = Packed.of(messages)
+        batch = self._read(packed)
         if self._find is None or not (batch.verdict == UNKNOWN_SCHEMA).any():
             return batch
-        unknown = (messages[row] or b"" for row in np.flatnonzero(batch.verdict == UNKNOWN_SCHEMA).tolist())
-        return self._read(messages) if self._learn({int.from_bytes(m[1:HEADER], "big") for m in unknown}) else batch
+        unknown = (packed[row] or b"" for row in np.flatnonzero(batch.verdict == UNKNOWN_SCHEMA).tolist())
+        return self._read(packed) if self._learn({int.from_bytes(m[1:HEADER], "big") for m in unknown}) else batch
 
     def _learn(self, ids: set[int]) -> bool:
         """Whether one of these ids is known now. One that cannot be read stays unknown: the job goes on."""
@@ -381,20 +354,18 @@ class Decoder:
                     self._program({**self._writers, schema_id: writer})
         return len(self._writers) > before
 
-    def _read(self, messages: Sequence[bytes | None]) -> Batch:
-        rows = len(messages)
-        null = np.fromiter((m is None for m in messages), np.bool_, rows)
-        held = [m or b"" for m in messages]
-        offsets = np.zeros(rows + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, held), np.int64, rows), out=offsets[1:])
-        held.append(self._text)
-        pool = np.frombuffer(b"".join(held) or b"\0", np.uint8)
+    def _read(self, messages: Packed) -> Batch:
+        rows, added, pool = len(messages), len(messages.pool), messages.pool
+        if self._text:
+            pool = np.concatenate([pool, np.frombuffer(self._text, np.uint8)])
+            pool.flags.writeable = False
         ints = np.zeros((len(self._ints), rows), np.int64)
         floats = np.full((len(self._floats), rows), np.nan)
         starts, lengths = (np.zeros((len(self._texts), rows), np.int64) for _ in range(2))
         arrays = np.zeros((max(1, len(self._arrays)), rows, MAX_ITEMS if self._arrays else 1))
         verdict = np.zeros(rows, np.uint8)
-        _decode(pool, offsets, null, *self._code, ints, floats, starts, lengths, arrays, verdict)
+        _decode(pool, messages.start, messages.length, added, *self._code, ints, floats, starts, lengths, arrays,
+                verdict)
         columns: Columns = dict(zip(self._ints, ints, strict=True)) | dict(zip(self._floats, floats, strict=True))
         columns |= {name: Text(pool, starts[i], lengths[i]) for i, name in enumerate(self._texts)}
         for i, name in enumerate(self._arrays):
@@ -418,7 +389,7 @@ def _put(buf, i, value):
 
 
 @numba.njit(cache=True)
-def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, arrays, constant, buf, offsets):
+def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, arrays, constant, tail, buf, offsets):
     word = np.zeros(8, np.uint8)
     as_double = word.view(np.float64)
     i = np.int64(0)
@@ -473,14 +444,19 @@ def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, 
                     buf[i + k] = pool[start + k]
                 i += length
             code += 1
+        i += tail
     offsets[-1] = i
 
 
 class Encoder:
-    """Writes columns as messages of one schema. `constants` gives the strings of array items, by item (alpha names)."""
+    """Writes columns as messages of one schema. `constants` gives the strings of array items, by item (alpha names).
+
+    `tail` bytes behind each message are left for the caller to fill.
+    """
 
     def __init__(self, schema: Mapping[str, Any], schema_id: int,
-                 constants: Mapping[str, Sequence[str]] | None = None) -> None:
+                 constants: Mapping[str, Sequence[str]] | None = None, tail: int = 0) -> None:
+        self._tail = tail
         self._header = np.frombuffer(struct.pack(">bI", 0, schema_id), np.uint8)
         self._fields = fields(schema)
         self._constants = {k: Text.table([v.encode() for v in values]) for k, values in (constants or {}).items()}
@@ -495,10 +471,10 @@ class Encoder:
         self._width = HEADER + sum(10 if f.kind != STRING else 5 for f in self._fields if f.array is None)
         self._item_width = sum(10 if f.kind != STRING else 5 for f in self._fields if f.array is not None)
 
-    def encode(self, columns: Mapping[str, Any], rows: int) -> list[bytes]:
+    def encode(self, columns: Mapping[str, Any], rows: int) -> Packed:
         """One message for each row, in order."""
         if rows == 0:
-            return []
+            return Packed.table([])
         ints, floats, texts, arrays, counts = self._names
         items = max((columns[n].shape[1] for n in arrays if n in columns), default=0)
         pools, pool_start = self._pools(columns, texts)
@@ -516,14 +492,13 @@ class Encoder:
         for i, name in enumerate(arrays):
             held_arrays[i, :, :columns[name].shape[1]] = columns[name]
         text_bytes = int(lengths.sum()) + int(constant[:, :, 1].sum()) * rows
-        buf = np.empty(rows * (self._width + items * self._item_width + 16) + text_bytes, np.uint8)
+        buf = np.empty(rows * (self._width + items * self._item_width + 16 + self._tail) + text_bytes, np.uint8)
         offsets = np.zeros(rows + 1, np.int64)
         _encode(self._header, self._kinds, self._source, _stack([columns[n] for n in ints], rows, np.int64),
                 _stack([columns[n] for n in floats], rows, np.float64), pools, starts, lengths, count, held_arrays,
-                constant, buf, offsets)
-        whole = buf[:offsets[-1]].tobytes()
-        cuts = offsets.tolist()
-        return [whole[a:b] for a, b in pairwise(cuts)]
+                constant, self._tail, buf, offsets)
+        buf.flags.writeable = self._tail > 0
+        return Packed(buf, offsets[:-1], np.diff(offsets))
 
     def _pools(self, columns: Mapping[str, Any], texts: list[str]) -> tuple[NDArray[np.uint8], list[int]]:
         parts: list[NDArray[np.uint8]] = []

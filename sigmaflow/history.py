@@ -21,7 +21,8 @@ from connectors.registry import Registry, RegistryError
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import EXACTLY_ONCE, RecordReader
 from schemas import units
-from schemas.codec import OK, Columns, Decoder, Text
+from schemas.codec import OK, Columns, Decoder
+from schemas.packed import Text
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 from udfs.symbols import hashes

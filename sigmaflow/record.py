@@ -18,7 +18,8 @@ from confluent_kafka import Message
 import schemas
 from connectors.consume import messages
 from connectors.registry import Registry
-from schemas.codec import NULL_LONG, STRING, Decoder, Text, column_kinds
+from schemas.codec import NULL_LONG, STRING, Decoder, column_kinds
+from schemas.packed import Text
 from schemas.units import plain_columns, scaled
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings

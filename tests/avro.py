@@ -11,8 +11,9 @@ import fastavro
 import numpy as np
 from hypothesis import strategies as st
 
-from schemas.codec import NULL_LONG, Text
+from schemas.codec import NULL_LONG
 from schemas.compatibility import type_of
+from schemas.packed import Text
 
 SAMPLES: dict[str, list[Any]] = {
     "int": [0, -(2**31), 2**31 - 1], "long": [5, -(2**63) + 1, 2**63 - 1, 2**31], "double": [0.1, -1e300, math.inf],

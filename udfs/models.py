@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec import Text
+from schemas.packed import Text
 from sigmaflow.errors import UserError
 from udfs import trees
 from udfs.calibration import Isotonic

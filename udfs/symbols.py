@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec import Text
+from schemas.packed import Packed, Text
 from udfs.stage import KeyedState
 
 START, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
@@ -52,20 +52,17 @@ def _mix(key, seq, out):
 
 
 @numba.njit(cache=True)
-def _digest(pool, offsets, skip, rows, out):
+def _digest(pool, start, length, skip, rows, out):
     for i in range(rows.shape[0]):
         value = out[rows[i]]
-        for k in range(offsets[i] + skip, offsets[i + 1]):
+        for k in range(start[i] + skip, start[i] + length[i]):
             value = (value ^ np.uint64(pool[k])) * _PRIME
         out[rows[i]] = value
 
 
-def digests(values: Sequence[bytes | None], skip: int, rows: NDArray[np.int64], out: NDArray[np.uint64]) -> None:
+def digests(values: Packed, skip: int, rows: NDArray[np.int64], out: NDArray[np.uint64]) -> None:
     """Put each value, its first `skip` bytes left out, into the FNV-1a hash of its row, in place; START begins one."""
-    offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum([len(value or b"") for value in values], out=offsets[1:])
-    pool = np.frombuffer(b"".join(value or b"" for value in values) or b"\0", np.uint8)
-    _digest(pool, offsets, skip, rows, out)
+    _digest(values.pool, values.start, values.length, skip, rows, out)
 
 
 def mixed(key: NDArray[np.uint64], number: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ("udfs/**/*.py", "jobs/chain/*.py", "schemas/*.py", "schemas/*.avsc")
+SOURCES = ("udfs/**/*.py", "jobs/chain/*.py", "jobs/chain/jvm/*.java", "schemas/*.py", "schemas/*.avsc")
 
 
 @cache

@@ -160,9 +160,10 @@ class Chain:
     def _write(self, e: Emission, shard: int) -> None:
         partitions = schemas.topics()[e.topic].partitions
         log = self.topics.setdefault(e.topic, [[] for _ in range(self._count if partitions > 1 else 1)])
-        log[shard if partitions > 1 else 0].extend(e.values)
+        values = e.values.values()
+        log[shard if partitions > 1 else 0].extend(values)
         by_key = self.keyed.setdefault(e.topic, {})
-        for key, value in zip(e.keys, e.values, strict=True):
+        for key, value in zip(e.keys.values(), values, strict=True):
             by_key.setdefault(key, []).append(value)
 
     def _interleaved(self, topic: str) -> Iterator[MicroBatch]:

@@ -5,6 +5,7 @@ Every one carries the tick that caused it. The Avro bytes are a function of the 
 from __future__ import annotations
 
 import hashlib
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
 from jobs.chain.shard import MODEL, text_of
-from schemas.codec import HEADER, NULL_LONG, Encoder, Text
+from schemas.codec import HEADER, NULL_LONG, Encoder
+from schemas.packed import Packed, Text
 from udfs import models
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Store
@@ -25,6 +27,8 @@ CAUSE = ("account_seq", "seq", "tick_id", "partition", "offset", "ts_event", "ts
 
 GATES = sizing.GATES + fills.GATES
 CHAIN = "chain"
+TAIL = 33
+"""Bytes of the chain value in a record: its length and 32 hexadecimal digits."""
 
 
 class Ledger:
@@ -33,9 +37,10 @@ class Ledger:
     def __init__(self, profile: Profile, contracts: Contracts, topics: tuple[str, ...], state: KeyedState,
                  store: Store) -> None:
         self._profile, self._topics, self._state, self._store = profile, topics, state, store
-        self._encoders = {topic: Encoder(_open(contracts.schema(topic)), contracts.id(topic)) for topic in topics}
+        self._encoders = {topic: Encoder(_open(contracts.schema(topic)), contracts.id(topic),
+                                         tail=TAIL if topic == DECISIONS else 0) for topic in topics}
         account = profile.fills.account
-        self._account = account.encode()
+        self._account = Packed.table([account.encode()])
         self._key = np.frombuffer(hashlib.sha256(f"{profile.name}:{account}".encode()).digest()[:8], np.uint64)
         self._alphas = Text.table([name.encode() for name in (*profile.alphas.names, "")])
         self._constraints = Text.table([name.encode() for name in (*sizing.CONSTRAINTS, "")])
@@ -63,23 +68,26 @@ class Ledger:
             decided = self._decisions(columns) | {"effects": effects.view(np.int64)}
             out += [self._emit(FILLS, filled), self._emit(EQUITY, marked),
                     self._emit(DECISIONS, self._chained(self._encode(DECISIONS, decided)))]
-        return [e for e in out if e.values]
+        return [e for e in out if len(e.values)]
 
-    def _emit(self, topic: str, values: list[bytes]) -> Emission:
-        return emit(topic, [self._account] * len(values), values)
+    def _emit(self, topic: str, values: Packed) -> Emission:
+        return emit(topic, self._account.take(np.zeros(len(values), np.int64)), values)
 
-    def _encode(self, topic: str, columns: Columns) -> list[bytes]:
+    def _encode(self, topic: str, columns: Columns) -> Packed:
         return self._encoders[topic].encode(columns, len(columns["account_seq"]))
 
-    def _chained(self, bodies: list[bytes]) -> list[bytes]:
+    def _chained(self, records: Packed) -> Packed:
         """Each record with the chain value as its last field: 32 characters behind their length, a zigzag integer."""
-        chain, out = self._chain, []
-        for body in bodies:
-            chain = hashlib.blake2b(chain + body[HEADER:], digest_size=16).hexdigest().encode()
-            out.append(body + b"\x40" + chain)
+        chain, whole = self._chain, records.pool.data
+        for start, length in zip(records.start.tolist(), records.length.tolist(), strict=True):
+            end = start + length - TAIL
+            digest = blake2b(chain, digest_size=16)
+            digest.update(whole[start + HEADER:end])
+            chain = digest.hexdigest().encode()
+            whole[end:end + TAIL] = b"\x40" + chain
         self._chain = chain
         self._store.put(CHAIN, chain)
-        return out
+        return records
 
     def _constant(self, rows: int, *names: str) -> Columns:
         """Columns that hold the same text in every row."""

@@ -5,13 +5,16 @@ import copy
 import io
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import fastavro
+import numpy as np
+from numpy.typing import NDArray
 
 import schemas
+from schemas.packed import Packed
 
 HOT, LEDGER, NEXT = 0, 1, 2
 """Where an emission goes: at-least-once topics, exactly-once topics, the next operator."""
@@ -24,14 +27,17 @@ FILLS, EQUITY, DECISIONS = "fills.v1", "equity.v1", "decisions.v1"
 EXACTLY_ONCE = (INTENTS, FILLS, EQUITY, DECISIONS)
 
 
+EMPTY = Packed.table([])
+
+
 @dataclass(frozen=True)
 class Emission:
     """Messages of one topic with their keys, in order; or a payload for the next operator."""
 
     sink: int
     topic: str = ""
-    keys: list[bytes] = field(default_factory=list)
-    values: list[bytes] = field(default_factory=list)
+    keys: Packed = EMPTY
+    values: Packed = EMPTY
     shard: int = 0
     payload: bytes = b""
 
@@ -46,12 +52,12 @@ class MicroBatch:
     source: str
     shard: int
     messages: Sequence[bytes | None]
-    offsets: Sequence[int]
-    stamps: Sequence[int] = ()
+    offsets: Sequence[int] | NDArray[np.int64]
+    stamps: Sequence[int] | NDArray[np.int64] = ()
     """Kafka timestamps of ticks, seconds since 1970; of other topics nobody asks for them."""
 
 
-def emit(topic: str, keys: list[bytes], values: list[bytes]) -> Emission:
+def emit(topic: str, keys: Packed, values: Packed) -> Emission:
     """Messages for a topic, by the delivery that the topic has."""
     return Emission(LEDGER if topic in EXACTLY_ONCE else HOT, topic, keys, values)
 

@@ -13,31 +13,27 @@ stateless Pandas UDF hop 150,000 to 200,000 but 37 ms at the median because proc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
-from jobs.chain.messages import Emission, MicroBatch
+from jobs.chain.messages import HOT, LEDGER, NEXT, Emission, MicroBatch
 from jobs.chain.meters import Counter, Meters, Seen
+from jobs.chain.packing import pack, unpack
 from udfs.stage import Store
 
 PACKED = Types.PICKLED_BYTE_ARRAY()
 """State values: in thread mode any other array type is turned into a Python object for each byte."""
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
-OUTPUT = Types.ROW_NAMED(["sink", "topic", "keys", "vals", "shard", "payload"],
-                         [Types.INT(), Types.STRING(), Types.OBJECT_ARRAY(BYTES), Types.OBJECT_ARRAY(BYTES),
-                          Types.INT(), BYTES])
+BATCH = Types.ROW([Types.STRING(), Types.INT(), BYTES])
+"""What an operator takes: source, shard, payload, as jobs/chain/packing.py unpacks it."""
 
-
-CHUNK = 32
-"""Messages in one row. The JVM's UNNEST copies the whole array for each of its elements, so long arrays cost their
-square: 18,000 ticks/s with 2,000 messages a row where 32 gave several times that; shorter ones cost a call for each
-row.
-"""
+OUTPUT = Types.ROW([Types.INT(), Types.INT(), BYTES])
+"""What an operator gives: sink, shard, payload."""
 
 
 class Worker(Protocol):
@@ -68,10 +64,14 @@ class FlinkStore:
 
 
 class MicroBatchOperator(KeyedProcessFunction):
-    """Runs one worker for each key. `beat_ms` above 0 calls `idle` that often, from the first micro-batch on."""
+    """Runs one worker for each key. `beat_ms` above 0 calls `idle` that often, from the first micro-batch on.
 
-    def __init__(self, make: Callable[[int, Store], Worker], beat_ms: int = 0) -> None:
+    `topics`: what the worker may write; a topic's number in a payload is its place there.
+    """
+
+    def __init__(self, make: Callable[[int, Store], Worker], topics: Sequence[str], beat_ms: int = 0) -> None:
         self._make, self._beat_ms = make, beat_ms
+        self._numbers = {topic: number for number, topic in enumerate(topics)}
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._store = FlinkStore(runtime_context.get_map_state(MapStateDescriptor("stages", Types.STRING(), PACKED)))
@@ -90,9 +90,9 @@ class MicroBatchOperator(KeyedProcessFunction):
         if self._beat_ms:
             self._schedule(key, ctx)
         worker, began = self._worker(key), time.perf_counter()
-        emitted = worker.process(MicroBatch(*value))
+        emitted = worker.process(unpack(*value))
         self._meters.call(time.perf_counter() - began, worker.seen)
-        yield from _rows(emitted)
+        yield from self._rows(emitted)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         key = ctx.get_current_key()
@@ -102,27 +102,28 @@ class MicroBatchOperator(KeyedProcessFunction):
         if worker.seen.ticks:
             self._meters.call(time.perf_counter() - began, worker.seen)
         self._schedule(key, ctx)
-        yield from _rows(emitted)
+        yield from self._rows(emitted)
 
     def _worker(self, key: int) -> Worker:
         if key not in self._workers:
             self._workers[key] = self._make(key, self._store)
         return self._workers[key]
 
+    def _rows(self, emissions: Sequence[Emission]) -> Iterator[Row]:
+        """One row for each sink and one for what goes to the next operator: every row is a call into the JVM."""
+        for sink in (HOT, LEDGER):
+            sent = [e for e in emissions if e.sink == sink]
+            if sent:
+                yield Row(sink, 0, pack(sent, self._numbers))
+        for e in emissions:
+            if e.sink == NEXT:
+                yield Row(NEXT, e.shard, e.payload)
+
     def _schedule(self, key: int, ctx: Any) -> None:
         if key not in self._beats:
             timers = ctx.timer_service()
             self._beats[key] = timers.current_processing_time() + self._beat_ms
             timers.register_processing_time_timer(self._beats[key])
-
-
-def _rows(emissions: Iterable[Emission]) -> Iterator[Row]:
-    for e in emissions:
-        # A key for all crosses into the JVM once: every array element costs a call.
-        one = len(set(e.keys)) == 1
-        for at in range(0, max(1, len(e.values)), CHUNK):
-            keys = e.keys[at:at + CHUNK]
-            yield Row(e.sink, e.topic, keys[:1] if one else keys, e.values[at:at + CHUNK], e.shard, e.payload)
 
 
 def spread_keys(count: int, max_parallelism: int = 128) -> list[int]:

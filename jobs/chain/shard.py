@@ -17,7 +17,8 @@ from jobs.chain.known_schemas import KnownSchemas
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
 from jobs.chain.meters import Seen
 from jobs.chain.total_order import Edges
-from schemas.codec import HEADER, Decoder, Encoder, Text
+from schemas.codec import HEADER, Decoder, Encoder
+from schemas.packed import Packed, Text
 from udfs import models, order
 from udfs.models import Models
 from udfs.profiles import Profile
@@ -77,14 +78,15 @@ class ShardWorker:
         """Messages and rows that one micro-batch leads to."""
         if self._models and self._first_model and self._models.begin("model", self._first_model, not self._state.names):
             self._first_model = ""
-        decoded = self._decoder.decode(batch.messages)
+        messages = Packed.of(batch.messages)
+        decoded = self._decoder.decode(messages)
         columns, verdict = decoded.columns, decoded.verdict
         if self._known:
-            self._known.judge(batch.messages, np.asarray(batch.offsets, np.int64), verdict)
+            self._known.judge(messages, np.asarray(batch.offsets, np.int64), verdict)
         if MODEL in columns:
             columns["model"] = models.numbers(columns[MODEL])
         if self._plan.source == TICKS:
-            columns = self._admit(columns | self._origin(batch), verdict)
+            columns = self._admit(columns | self._origin(batch, messages), verdict)
         else:
             columns = self._repeat(columns, verdict)
         self.seen = Seen(len(columns["slot"]), int(np.count_nonzero(columns["flags"] & admission.GAP)),
@@ -118,11 +120,11 @@ class ShardWorker:
         self._models.learn()
         return columns | {"model": self._models.models(columns["offset"], models.number, models.FALLBACK)}
 
-    def _origin(self, batch: MicroBatch) -> Columns:
+    def _origin(self, batch: MicroBatch, messages: Packed) -> Columns:
         """Where each tick is in the log, and its lineage id: a hash of its bytes, so a changed tick has another."""
-        count = len(batch.messages)
+        count = len(messages)
         tick_id = np.full(count, START, np.uint64)
-        digests(batch.messages, HEADER, np.arange(count), tick_id)
+        digests(messages, HEADER, np.arange(count), tick_id)
         stamps = batch.stamps if len(batch.stamps) == count else np.full(count, admission.UNSTAMPED)
         return {"partition": np.full(count, self._shard), "offset": np.asarray(batch.offsets, np.int64),
                 "stamp": np.asarray(stamps, np.int64),
@@ -140,7 +142,7 @@ class ShardWorker:
         self._state.save(np.unique(columns["slot"]).tolist())
         if not self._encoders:
             return []
-        keys = [self._state.names[slot] for slot in columns["slot"].tolist()]
+        keys = Packed.table(self._state.names).take(columns["slot"])
         if "model" in columns:
             columns = columns | {MODEL: models.texts(columns["model"])}
         return [emit(topic, keys, encoder.encode(columns, len(keys))) for topic, encoder in self._encoders.items()]
@@ -150,7 +152,7 @@ class ShardWorker:
         touched, local = np.unique(columns["slot"], return_inverse=True)
         names = [self._state.names[slot] for slot in touched.tolist()]
         ticks = self._plan.source == TICKS
-        seen = batch.offsets[-1] if ticks else int(columns["offset"][-1]) if len(local) else -1
+        seen = int(batch.offsets[-1]) if ticks else int(columns["offset"][-1]) if len(local) else -1
         payload = pickle.dumps((names, order.rows(columns | {"slot": local}), seen), protocol=5)
         return Emission(NEXT, shard=self._shard, payload=payload)
 
@@ -158,11 +160,12 @@ class ShardWorker:
         assert self._dead is not None
         bad = np.flatnonzero(verdict).tolist()
         values = [self._dead.write(self._letter(batch, row, int(verdict[row]))) for row in bad]
-        return [emit(DEAD, [f"{batch.source}:{batch.shard}".encode()] * len(bad), values)]
+        key = Packed.table([f"{batch.source}:{batch.shard}".encode()])
+        return [emit(DEAD, key.take(np.zeros(len(bad), np.int64)), Packed.of(values))]
 
     def _letter(self, batch: MicroBatch, row: int, verdict: int) -> dict[str, Any]:
         reason, detail = admission.REASONS[verdict]
-        return {"topic": batch.source, "partition": batch.shard, "offset": batch.offsets[row], "reason": reason,
+        return {"topic": batch.source, "partition": batch.shard, "offset": int(batch.offsets[row]), "reason": reason,
                 "detail": detail, "stage": "admission", "payload": batch.messages[row] or b""}
 
 

@@ -6,16 +6,17 @@ ledger's. Flink options live in flink-conf/, nowhere here.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from pyflink.common import Types
-from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
-from pyflink.table import StreamTableEnvironment, Table
+from pyflink.table import StreamTableEnvironment
 
-from jobs.chain import plans
+import schemas
+from jobs.chain import jvm, plans
 from jobs.chain.account import AccountPlan, AccountWorker
 from jobs.chain.contracts import Contracts, lookup
 from jobs.chain.edges import BrokerEdges, SmallLog
@@ -31,20 +32,17 @@ from jobs.chain.messages import (
     RecordReader,
     RecordWriter,
 )
-from jobs.chain.microbatch import OUTPUT, MicroBatchOperator, spread_keys
+from jobs.chain.microbatch import BATCH, OUTPUT, MicroBatchOperator, Worker, spread_keys
 from jobs.chain.options import Options
 from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
 from jobs.chain.total_order import QUIET
 from udfs.profiles import Profile
 from udfs.stage import Store
 
-BATCH = Types.ROW([Types.STRING(), Types.INT(), Types.OBJECT_ARRAY(Types.PRIMITIVE_ARRAY(Types.BYTE())),
-                   Types.OBJECT_ARRAY(Types.LONG()), Types.OBJECT_ARRAY(Types.LONG())])
-"""source, shard, messages, offsets, stamps: what a worker's MicroBatch is made of."""
-
 KEYED = Types.ROW([Types.INT(), BATCH])
 
-NO_STAMPS = "ARRAY[CAST(-1 AS BIGINT)]"
+MOST = 4_096
+"""Messages of one micro-batch at most."""
 
 FETCH_BYTES = 65_536
 """Most that one partition gives at a time. At the default of 1 MB one partition runs 25,000 ticks ahead of the others
@@ -61,50 +59,44 @@ class Topology:
     contracts: Contracts
     streams: StreamExecutionEnvironment
     tables: StreamTableEnvironment
-    _outputs: list[str] = field(default_factory=list)
+    _outputs: dict[str, DataStream] = field(default_factory=dict)
+    _topics: tuple[str, ...] = field(default_factory=lambda: tuple(schemas.topics()))
 
-    def source(self, *topics: str) -> str:
-        """A view of micro-batches (source, shard, messages, offsets, stamps) of these topics, one partition each."""
-        o = self.options
-        names = ";".join(o.source(topic) for topic in topics)
+    def source(self, *topics: str, keys: Sequence[int] = (0,)) -> DataStream:
+        """Micro-batches of these topics, one partition each, keyed by the `keys` of the partitions.
+
+        One key is that of all partitions.
+        """
+        o, title = self.options, _title(topics)
+        names = [o.source(topic) for topic in topics]
         self.tables.execute_sql(f"""
-            CREATE TEMPORARY TABLE `{_title(topics)}` (
+            CREATE TEMPORARY TABLE `{title}` (
                 v BYTES, topic STRING METADATA VIRTUAL, shard INT METADATA FROM 'partition' VIRTUAL,
-                `offset` BIGINT METADATA VIRTUAL, `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL, arrived AS PROCTIME()
+                `offset` BIGINT METADATA VIRTUAL, `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL
             ) WITH (
-                'connector' = 'kafka', 'topic' = '{names}', 'value.format' = 'raw',
+                'connector' = 'kafka', 'topic' = '{";".join(names)}', 'value.format' = 'raw',
                 'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.group.id' = '{o.topic(self.name)}',
                 'properties.fetch.min.bytes' = '1', 'properties.isolation.level' = 'read_committed',
                 'properties.max.partition.fetch.bytes' = '{FETCH_BYTES}',
                 'scan.startup.mode' = 'earliest-offset')""")
-        prefix = len(o.source(topics[0])) - len(topics[0]) + 1
-        stamps = "ARRAY_AGG(EXTRACT(EPOCH FROM `timestamp`))" if TICKS in topics else NO_STAMPS
-        view = f"micro-batches of {_title(topics)}"
-        self.tables.create_temporary_view(f"`{view}`", self.tables.sql_query(f"""
-            SELECT SUBSTRING(topic, {prefix}) AS source, shard, ARRAY_AGG(v) AS messages,
-                ARRAY_AGG(`offset`) AS offsets, {stamps} AS stamps
-            FROM TABLE(TUMBLE(TABLE `{_title(topics)}`, DESCRIPTOR(arrived), INTERVAL '{o.batch_ms / 1000}' SECOND))
-            GROUP BY topic, shard, window_start, window_end"""))
-        return view
+        return jvm.run("MicroBatches", jvm.rows_of(self.tables, title), KEYED, f"micro-batches of {title}",
+                       [o.batch_ms, MOST, " ".join(names), " ".join(topics), " ".join(map(str, keys))])
 
-    def shards(self, view: str, plan: ShardPlan) -> str:
-        """Run a shard plan over micro-batches; a view of its emissions."""
-        keys = " ".join(f"WHEN {n} THEN {key}" for n, key in enumerate(spread_keys(self.options.shards)))
-        keyed = self._keyed(self.tables.from_path(f"`{view}`"), f"CASE shard {keys} ELSE -1 END")
+    def shards(self, plan: ShardPlan) -> DataStream:
+        """Run a shard plan over its topic; what its workers give."""
+        keys = spread_keys(self.options.shards)
         make = partial(_shard_worker, plan, self._edges(plan.profile) if plan.learns else None)
         names = [stage.name for stage in plan.stages]
-        return self._operate(keyed, MicroBatchOperator(make), f"admit, {', '.join(names)}" if names else "admit")
+        return self._operate(self.source(plan.source, keys=keys), make, f"admit, {', '.join(names)}" if names
+                             else "admit")
 
-    def account(self, views: Sequence[Table], plan: AccountPlan, group: str | None = None) -> str:
-        """Run an account plan over rows of shards and dead letters, or over proposals; a view of its emissions."""
-        whole = views[0]
-        for view in views[1:]:
-            whole = whole.union_all(view)
-        keyed = self._keyed(whole, "0")
+    def account(self, inputs: Sequence[DataStream], plan: AccountPlan, group: str | None = None) -> None:
+        """Run an account plan over rows of shards and dead letters, or over proposals."""
         make = partial(_account_worker, plan, self._edges(plan.profile, plan.writes) if plan.ordered else None)
-        operator = MicroBatchOperator(make, max(1, self.options.idle_ms // QUIET) if plan.ordered else 0)
         title = ", ".join([*(["order"] if plan.ordered else []), *(stage.name for stage in plan.stages)])
-        return self._operate(keyed, operator, title, parallelism=1, group=group)
+        whole = inputs[0].union(*inputs[1:]) if len(inputs) > 1 else inputs[0]
+        beat_ms = max(1, self.options.idle_ms // QUIET) if plan.ordered else 0
+        self._operate(whole, make, title, beat_ms, parallelism=1, group=group)
 
     def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> BrokerEdges:
         o, c = self.options, self.contracts
@@ -119,12 +111,9 @@ class Topology:
         return SmallLog(o.bootstrap, o.topic(topic), recorded, profile.fills.account, RecordWriter(topic, c.id(topic)),
                         RecordReader(c.writers(topic)))
 
-    def next(self, view: str) -> Table:
-        """The emissions of a view that are rows for the next operator, as its micro-batches."""
-        return self.tables.sql_query(f"""
-            SELECT '{ROWS}' AS source, shard, ARRAY[payload] AS messages, ARRAY[CAST(0 AS BIGINT)] AS offsets,
-                {NO_STAMPS} AS stamps
-            FROM `{view}` WHERE sink = {NEXT}""")
+    def next(self, stream: DataStream) -> DataStream:
+        """What an operator gives for the account's, keyed for it."""
+        return jvm.run("Rows", stream, KEYED, "rows for the account", [NEXT, ROWS])
 
     def write(self, topics: Sequence[str]) -> None:
         """Send every operator's messages to Kafka and build the job."""
@@ -135,42 +124,37 @@ class Topology:
                 # The connector takes the topic from a column only where there are several to choose from.
                 column = "topic, " if len(held) > 1 else ""
                 self._sink(title, held, guarantee, "topic STRING METADATA, " if column else "")
-                statements.add_insert_sql(f"""
-                    INSERT INTO `{title}` SELECT {column}o.keys[LEAST(u.place, CARDINALITY(o.keys))], u.v FROM
-                    ({self._messages(sink)}) AS o CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, place)""")
+                statements.add_insert_sql(f"INSERT INTO `{title}` SELECT {column}k, v FROM ({self._messages(sink)})")
         statements.attach_as_datastream()
 
     def _messages(self, sink: int) -> str:
-        prefix = f"'{self.options.namespace}.' || topic" if self.options.namespace else "topic"
-        return " UNION ALL ".join(f"SELECT {prefix} AS topic, keys, vals FROM `{view}` WHERE sink = {sink}"
-                                  for view in self._outputs)
+        """The messages of all operators for a sink, as a query."""
+        names = " ".join(self.options.topic(topic) for topic in self._topics)
+        views = []
+        for title, stream in self._outputs.items():
+            view = f"messages of {title} for sink {sink}"
+            made = jvm.run("Messages", stream, jvm.MESSAGE, view, [sink, names])
+            jvm.view(self.tables, view, made)
+            views.append(f"SELECT topic, k, v FROM `{view}`")
+        return " UNION ALL ".join(views)
 
-    def _keyed(self, table: Table, key: str) -> KeyedStream:
-        """Micro-batches keyed by an SQL expression.
+    def _operate(self, batches: DataStream, make: Callable[[int, Store], Worker], title: str, beat_ms: int = 0,
+                 parallelism: int | None = None, group: str | None = None) -> DataStream:
+        """Run workers over keyed micro-batches.
 
-        What `key_by` does, without its Python operator: there every message would enter and leave the interpreter once
-        more (36,000 against 49,000 ticks/s). A keyed Python operator takes rows of key and value.
+        The operator is keyed as `key_by` does it, without the Python operator of `key_by`: there every message would
+        enter and leave the interpreter once more. A keyed Python operator takes rows of key and value.
         """
-        name = f"keyed micro-batches {len(self._outputs) + 1}"
-        self.tables.create_temporary_view(f"`{name}`", table)
-        rows = self.tables.to_append_stream(self.tables.sql_query(f"""
-            SELECT CAST({key} AS INT) AS key, ROW(source, shard, messages, offsets, stamps) AS batch
-            FROM `{name}`"""), KEYED)
         selector = get_gateway().jvm.KeyByKeySelector()
-        keyed = rows._j_data_stream.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
-        return KeyedStream(keyed, BATCH, rows)
-
-    def _operate(self, keyed: KeyedStream, operator: MicroBatchOperator, title: str,
-                 parallelism: int | None = None, group: str | None = None) -> str:
-        # Two thread-mode Python operators in one task deadlock, and a key_by is one: keep this operator by itself.
-        out = keyed.process(operator, output_type=OUTPUT).name(title).uid(title).disable_chaining()
+        keyed = batches._j_data_stream.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
+        operator = MicroBatchOperator(make, self._topics, beat_ms)
+        out = KeyedStream(keyed, BATCH, batches).process(operator, output_type=OUTPUT).name(title).uid(title)
         if parallelism:
             out = out.set_parallelism(parallelism)
         if group:
             out = out.slot_sharing_group(group)
-        self.tables.create_temporary_view(f"`{title}`", self.tables.from_data_stream(out))
-        self._outputs.append(title)
-        return title
+        self._outputs[title] = out
+        return out
 
     def _sink(self, title: str, topics: Sequence[str], guarantee: str, column: str) -> None:
         o = self.options
@@ -215,7 +199,7 @@ def keyed_job(job: str, options: Options) -> Topology:
     """features, alphas, ensemble or risk: one stage keyed by venue and symbol, from its topic to its topic."""
     t = start(job, options)
     plan = plans.shard(job, options.profile, t.contracts, options.shards, models=options.models)
-    t.shards(t.source(plan.source), plan)
+    t.shards(plan)
     t.write([*plan.topics, *([DEAD] if plan.dead_letters else [])])
     return t
 
@@ -225,9 +209,7 @@ def account_job(job: str, options: Options) -> Topology:
     t = start(job, options)
     shard = plans.shard(job, options.profile, t.contracts, options.shards, options.taps, options.models)
     account = plans.account(job, options.profile, t.contracts, options.shards, options.taps)
-    inputs = [t.next(t.shards(t.source(shard.source), shard))]
-    if account.refused:
-        inputs.append(t.tables.from_path(f"`{t.source(DEAD)}`"))
+    inputs = [t.next(t.shards(shard)), *([t.source(DEAD)] if account.refused else [])]
     # In a slot of its own the account gets another TaskManager, and so another interpreter than the shards.
     t.account(inputs, account, "account" if job == "pipeline" else None)
     t.write([*shard.topics, *([DEAD] if shard.dead_letters else []), *account.writes])
@@ -238,6 +220,6 @@ def ledger_job(job: str, options: Options) -> Topology:
     """fills: the account alone, from what sizing made of every opportunity."""
     t = start(job, options)
     account = plans.account(job, options.profile, t.contracts, options.shards)
-    t.account([t.tables.from_path(f"`{t.source(*plans.READS[job])}`")], account)
+    t.account([t.source(*plans.READS[job])], account)
     t.write(account.writes)
     return t

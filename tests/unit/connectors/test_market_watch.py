@@ -14,7 +14,8 @@ from connectors.host_metrics import HostExporter, leave
 from connectors.market.simulator import Config, generate
 from connectors.market_watch import FIELDS, TICKS, Market, MarketExporter
 from connectors.ticks import TickEncoder
-from schemas.codec import Columns, Decoder, Text
+from schemas.codec import Columns, Decoder
+from schemas.packed import Text
 
 S = 1_000_000_000
 

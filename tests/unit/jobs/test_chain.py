@@ -15,7 +15,8 @@ from jobs.chain.ledger import GATES
 from jobs.chain.microbatch import _murmur, spread_keys
 from jobs.chain.plans import TAPS
 from jobs.chain.shard import TICKS
-from schemas.codec import NULL_LONG, Decoder, Encoder, Text
+from schemas.codec import NULL_LONG, Decoder, Encoder
+from schemas.packed import Text
 from sigmaflow import sample_log
 from sigmaflow.errors import UserError
 from tests import reference_strategy

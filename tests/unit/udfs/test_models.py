@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import Text
+from schemas.packed import Text
 from sigmaflow.errors import UserError
 from sigmaflow.learning import blended
 from tests.kit import run, same, state

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jobs.chain.inprocess import Memory
-from schemas.codec import Text
+from schemas.packed import Packed, Text
 from udfs.stage import KeyedState, Stage, StateLayoutError
 from udfs.symbols import START, Slots, digests, hashes, mixed
 
@@ -56,7 +56,7 @@ def test_ids_are_splitmix_of_hash_and_seq() -> None:
 
 def test_digests_go_on_where_the_row_was_left() -> None:
     out = np.full(3, START, np.uint64)
-    digests([b"-abc", None, b"-d"], 1, np.array([0, 1, 0]), out)
+    digests(Packed.of([b"-abc", None, b"-d"]), 1, np.array([0, 1, 0]), out)
     assert out.tolist() == [fnv(b"abcd"), int(START), int(START)]
 
 

@@ -1,0 +1,36 @@
+"""Micro-batches and messages as one array of bytes each: what crosses between the JVM and the interpreter.
+
+The other sides are jobs/chain/jvm/MicroBatches.java and Messages.java; all numbers are little endian.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from jobs.chain.messages import ROWS, Emission, MicroBatch
+from schemas.packed import Packed
+
+WORD = 8
+
+
+def unpack(source: str, shard: int, payload: bytes) -> MicroBatch:
+    """The micro-batch of a payload; the messages are slices of it."""
+    if source == ROWS:
+        return MicroBatch(ROWS, shard, [payload], [0])
+    count = int.from_bytes(payload[:WORD], "little")
+    offsets, stamps, lengths = np.frombuffer(payload, np.int64, 3 * count, WORD).reshape(3, count)
+    sizes = np.maximum(lengths, 0)
+    starts = WORD + 3 * WORD * count + np.cumsum(sizes) - sizes
+    return MicroBatch(source, shard, Packed(np.frombuffer(payload, np.uint8), starts, lengths), offsets, stamps)
+
+
+def pack(emissions: Iterable[Emission], numbers: Mapping[str, int]) -> bytes:
+    """Messages as a payload: a section for each emission, `numbers` gives each topic's number."""
+    parts = []
+    for e in emissions:
+        keys, values = e.keys, e.values.run()
+        head = np.array([numbers[e.topic], len(keys), len(keys.pool), len(values)], np.int32)
+        table = np.stack([keys.start, keys.length, e.values.length]).astype(np.int32)
+        parts += [head.data, table.data, keys.pool.data, values.data]
+    return b"".join(parts)
