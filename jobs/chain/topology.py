@@ -79,7 +79,8 @@ class Topology:
                 'properties.fetch.min.bytes' = '1', 'properties.isolation.level' = 'read_committed',
                 'properties.max.partition.fetch.bytes' = '{FETCH_BYTES}',
                 'scan.startup.mode' = 'earliest-offset')""")
-        return jvm.run("MicroBatches", jvm.rows_of(self.tables, title), KEYED, f"micro-batches of {title}",
+        rows = jvm.rows_of(self.tables, f"SELECT v, topic, shard, `offset`, `timestamp` FROM `{title}`")
+        return jvm.run("MicroBatches", rows, KEYED, f"micro-batches of {title}",
                        [o.batch_ms, MOST, " ".join(names), " ".join(topics), " ".join(map(str, keys))])
 
     def shards(self, plan: ShardPlan) -> DataStream:

@@ -47,9 +47,9 @@ def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: s
     return DataStream(java.org.apache.flink.streaming.api.datastream.DataStream(environment, made))
 
 
-def rows_of(tables: StreamTableEnvironment, table: str) -> DataStream:
-    """A table as a stream of the rows that SQL works on, converted to nothing."""
-    found = tables.from_path(f"`{table}`")._j_table
+def rows_of(tables: StreamTableEnvironment, query: str) -> DataStream:
+    """The result of a query as a stream of the rows that SQL works on, converted to nothing."""
+    found = tables.sql_query(query)._j_table
     row = get_gateway().jvm.Class.forName("org.apache.flink.table.data.RowData")
     kind = found.getResolvedSchema().toPhysicalRowDataType().bridgedTo(row)
     return DataStream(tables._j_tenv.toDataStream(found, kind))
