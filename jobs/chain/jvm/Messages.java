@@ -24,7 +24,7 @@ public class Messages extends org.apache.flink.streaming.api.operators.AbstractS
         String[] names = ((String) references[1]).split(" ");
         this.topics = new org.apache.flink.table.data.StringData[names.length];
         for (int i = 0; i < names.length; i++) {
-            this.topics[i] = org.apache.flink.table.data.StringData.fromString(names[i]);
+            this.topics[i] = org.apache.flink.table.data.binary.BinaryStringData.fromString(names[i]);
         }
         this.setup(task, config, output);
         this.setProcessingTimeService(time);

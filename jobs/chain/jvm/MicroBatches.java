@@ -38,7 +38,7 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
         String[] found = ((String) references[2]).split(" ");
         this.topics = new org.apache.flink.table.data.StringData[found.length];
         for (int i = 0; i < found.length; i++) {
-            this.topics[i] = org.apache.flink.table.data.StringData.fromString(found[i]);
+            this.topics[i] = org.apache.flink.table.data.binary.BinaryStringData.fromString(found[i]);
         }
         String[] spread = ((String) references[4]).split(" ");
         this.keys = new int[spread.length];
