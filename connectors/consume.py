@@ -151,6 +151,10 @@ class Seeker:
         self._settings, self._consumer = settings, _consumer(settings, False, SINGLE)
         self._topics: set[str] = set()
 
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises UserError for a missing topic or a silent broker."""
+        return broker.partitions(self._consumer, self._settings.kafka.bootstrap, topic, STAGE)
+
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """First offset that is kept, and the next one. Raises UserError for a missing topic or a silent broker."""
         if topic not in self._topics:

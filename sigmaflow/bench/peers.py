@@ -143,7 +143,7 @@ def _run(settings: Settings, peer: Peer, python: Path, arguments: list[str], cou
         process.wait()
     if process.returncode:
         raise Unusable(f"it ended with {process.returncode}: {_last(output)}")
-    return result(peer.name, json.loads(_last(output)), count, sampler.between)
+    return result(peer.name, json.loads(output.splitlines()[-1]), count, sampler.between)
 
 
 def result(name: str, said: Mapping[str, Any], count: int,

@@ -1,7 +1,8 @@
 """Ticks a second from a log that is in Kafka before the job is, and the processor time of each; results checked.
 
-The clock is Kafka's own: from the timestamp of the first decision to that of the last, one decision a tick. What the
-chain holds between source and ledger when the first decision leaves, some thousand ticks, is counted as done in it.
+The clock is Kafka's own: from the timestamp of the first message that the chain writes, of whatever topic, to that of
+the last decision, one decision a tick. What the first operator has read when the first message leaves, some hundred
+ticks, is counted as done in it.
 """
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from sigmaflow.recording import read
 from sigmaflow.runs import Run, send
 from sigmaflow.settings import Settings
 
+FEATURES = "features.v1"
 Check = Callable[[Run], list[str]]
 """What is wrong with a settled run's results; nothing where they are right."""
 
@@ -68,7 +70,8 @@ def measure(settings: Settings, case: Case, chunks: Iterable[Ticks], total: int,
             started = run.start()
             run.settle()
         checkpoints = [submit.checkpoint_summary(job_id, settings) for job_id in run.job_ids]
-        first, last = span(settings, run.topic(DECISIONS))
+        begun = FEATURES if case.jobs == "six" else DECISIONS
+        first, last = span(settings, run.topic(begun), run.topic(DECISIONS))
         wrong = check(run)
     if wrong:
         raise Failed("bench", f"{case.name} must give the right results", "; ".join(wrong[:3]), "correct it first")
@@ -85,16 +88,22 @@ def cost(used: cpu.Times, ticks: int) -> dict[str, Any]:
             "cpu_us_by_thread": figures.per_tick(cpu.grouped(used, cpu.by_thread), ticks, least=0.05)}
 
 
-def span(settings: Settings, topic: str) -> tuple[float, float]:
-    """Kafka timestamps of a topic's first and last message, seconds since 1970. Raises Failed for an empty one."""
+def span(settings: Settings, begun: str, ended: str) -> tuple[float, float]:
+    """Kafka timestamps of the first message of `begun`, in any partition, and of the last one of `ended`, s since 1970.
+
+    Raises Failed where there is none.
+    """
     seeker = Seeker(settings)
-    low, high = seeker.bounds(topic, 0)
-    first, last, back = seeker.at(topic, 0, low), None, 1
+    bounds = [(partition, *seeker.bounds(begun, partition)) for partition in range(seeker.partitions(begun))]
+    first = [seeker.at(begun, partition, low) for partition, low, high in bounds if high > low]
+    low, high = seeker.bounds(ended, 0)
+    last, back = None, 1
     while last is None and back < 2 * (high - low):  # markers of transactions, which are no messages, end the log
-        last, back = seeker.at(topic, 0, max(low, high - back)), 2 * back
-    if first is None or last is None:
-        raise Failed("bench", f"{topic} must hold decisions", "it holds none", "look at the jobs in Flink's web UI")
-    return first.timestamp()[1] / 1e3, last.timestamp()[1] / 1e3
+        last, back = seeker.at(ended, 0, max(low, high - back)), 2 * back
+    began = [m.timestamp()[1] / 1e3 for m in first if m is not None]
+    if not began or last is None:
+        raise Failed("bench", f"{ended} must hold decisions", "it holds none", "look at the jobs in Flink's web UI")
+    return min(began), last.timestamp()[1] / 1e3
 
 
 def _checkpoints(summaries: list[dict[str, Any]]) -> dict[str, Any]:
