@@ -46,7 +46,7 @@ DOWN = [
     ("state", "--at", "market.ticks.v1:0:1"), ("topics",), ("setup-topics",), ("metrics",), ("halt",), ("report",),
     ("schema", "check", "--registry"), ("schema", "diff", "tick", "--registry"), ("dashboard", "--json"),
     ("monitor-topics", "fills.v1"), ("train", "--from", "market"), ("model", "use", "none"), ("feed", "binance"),
-    ("traces", "--lines"),
+    ("traces", "--lines"), ("alerts",),
 ]
 ENDS = [*((words, ExitCode.WRONG) for words in WRONG), *((words, ExitCode.NOT_RUNNING) for words in DOWN)]
 
