@@ -25,6 +25,7 @@ RUNNING = f"flink_jobmanager_job_runningTime{{{JOB}}}"
 COMPLETED = f"flink_jobmanager_job_lastCheckpointCompletedTimestamp{{{JOB}}}"
 RESTARTS = f"flink_jobmanager_job_numRestarts{{{JOB}}}"
 AGE = f'{OPERATOR}le_tick_age_seconds_bucket{{{JOB}, operator_name="admit, features, alphas, ensemble, risk", le="%s"}}'
+FAILED = f"{OPERATOR}failedCommittables{{{JOB}}}"
 FILL = 'sigmaflow_tick_to_fill_seconds_bucket{le="%s"}'
 Series = dict[str, str]
 
@@ -32,6 +33,11 @@ Series = dict[str, str]
 def source(topic: str, job: str = JOB) -> str:
     """Return the idle time of a source."""
     return f'{OPERATOR}sourceIdleTime{{{job}, operator_name="Source: KafkaSource-default_catalog.d.{topic}"}}'
+
+
+def audited(second: int, found: int) -> Series:
+    """Return an audit that ended then and found so many records wrong."""
+    return {"sigmaflow_audit_timestamp_seconds": f"{second}x20", "sigmaflow_audit_found_records": f"{found}x20"}
 
 
 def late(buckets: str, within: str, good: int) -> Series:
@@ -62,8 +68,15 @@ CASES: dict[str, tuple[list[Series], list[Series]]] = {
                     [{'sigmaflow_rejected_ticks_total{reason="crossed"}': "0+30x20",
                       'sigmaflow_rejected_ticks_total{reason="duplicate"}': "0+600x20",
                       'sigmaflow_topic_records_total{topic="market.ticks.v1"}': "0+6000x20"}]),
-    "FailedCommittables": ([{f"{OPERATOR}failedCommittables{{{JOB}}}": "0x19 1"}],
-                           [{f"{OPERATOR}failedCommittables{{{JOB}}}": "0x20"}]),
+    "FailedCommittables": ([{FAILED: "0x18 1x2", RUNNING: "1+60000x20"}],
+                           [{FAILED: "0x20", RUNNING: "1+60000x20"},
+                            {FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20"},
+                            {FAILED: "0x10 _x2 0 1x20", RUNNING: "1+60000x10 0 1+60000x20"}]),
+    "CommittablesUnsure": ([{FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20"},
+                            {FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20", **audited(500, 0)},
+                            {FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20", **audited(1_100, 1)}],
+                           [{FAILED: "0x20", RUNNING: "1+60000x20"},
+                            {FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20", **audited(1_100, 0)}]),
     "KillSwitch": ([{'sigmaflow_trading_state{account="paper", state="HALTED"}': "0x19 1"}],
                    [{'sigmaflow_trading_state{account="paper", state="REDUCING"}': "1x20"}]),
     "ReducingOnly": ([{'sigmaflow_trading_state{account="paper", state="REDUCING"}': "1x20"}],

@@ -11,7 +11,9 @@ from sigmaflow import alerts, probes, submit
 from sigmaflow.settings import Settings
 
 RATE, SYMBOLS = 800, 8
-"""Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short."""
+"""Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short. A wild market whose
+book tells much: there is something to trade at once.
+"""
 
 
 class Market:
@@ -25,7 +27,7 @@ class Market:
         """Start it where it does not run."""
         if self._process is None:
             command = [str(self.settings.python), "-m", "connectors.simulate", "--rate", str(RATE),
-                       "--symbols", str(SYMBOLS)]
+                       "--symbols", str(SYMBOLS), "--volatility", "2", "--information", "0.9"]
             self._process = subprocess.Popen(command, cwd=self.settings.root, stdout=subprocess.DEVNULL)
 
     def stop(self) -> None:
@@ -36,10 +38,10 @@ class Market:
             self._process = None
 
 
-def chain(settings: Settings) -> None:
+def chain(settings: Settings, savepoint: str | None = None) -> None:
     """Submit the chain, and wait until it runs."""
-    job = submit.submit("jobs/pipeline.py", ["--profile", "default", "--taps", "opportunities.v1"], settings=settings)
-    submit.wait_running(job, settings=settings)
+    arguments = ["--profile", "default", "--taps", "opportunities.v1"]
+    submit.wait_running(submit.submit("jobs/pipeline.py", arguments, savepoint, settings=settings), settings=settings)
 
 
 def wait_for(what: str, seconds: float, check: Callable[[], object]) -> None:
