@@ -11,9 +11,9 @@ from sigmaflow import alerts, probes, submit
 from sigmaflow.settings import Settings
 
 RATE, SYMBOLS = 800, 8
-"""Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short. A wild market whose
-book tells much: there is something to trade at once.
-"""
+"""Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short."""
+WILD = ("--volatility", "2", "--information", "0.9")
+"""A market whose book tells much: there is something to trade at once."""
 
 
 class Market:
@@ -27,7 +27,7 @@ class Market:
         """Start it where it does not run."""
         if self._process is None:
             command = [str(self.settings.python), "-m", "connectors.simulate", "--rate", str(RATE),
-                       "--symbols", str(SYMBOLS), "--volatility", "2", "--information", "0.9"]
+                       "--symbols", str(SYMBOLS), *WILD]
             self._process = subprocess.Popen(command, cwd=self.settings.root, stdout=subprocess.DEVNULL)
 
     def stop(self) -> None:

@@ -1,10 +1,11 @@
 """Alerts fire because their cause was brought about, and end when it is mended: the shipped rules in a real Prometheus.
 
-Only durations are shorter than shipped (`ALERTS` in tests/conftest.py). Lag, late signals and limit breaches are left to
-tests/unit/test_monitoring_rules.py: their causes need more load, or another strategy, than a test should bring.
+Only durations are shorter than shipped (`ALERTS` in tests/conftest.py). Lag, late signals, limit breaches and lost
+transactions are left to tests/unit/test_monitoring_rules.py: their causes need more load, another strategy or a defect.
 """
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from sigmaflow import __main__ as program
 from sigmaflow import commands, submit, supervise, trials
 from sigmaflow.audit import command as audit
 from sigmaflow.settings import Settings
-from tests.pipeline.monitoring.live import Market, chain, wait_firing, wait_for, wait_resolved
+from tests.pipeline.monitoring.live import SYMBOLS, Market, chain, wait_firing, wait_for, wait_resolved
 
 BAD_PER_S = 100
 FREE_PART = 0.02
@@ -99,13 +101,36 @@ def filling(folder: Path, seconds: float) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
+@contextmanager
+def alertmanager(settings: Settings) -> Iterator[list[dict[str, Any]]]:
+    """What Prometheus tells the Alertmanager of the settings, by that one's interface (POST /api/v2/alerts)."""
+    told: list[dict[str, Any]] = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", settings.alertmanager.port), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield told
+        server.shutdown()
+
+
 def test_kill_switch_dead_letters_and_foreign_records(watched: Market) -> None:
     s = watched.settings
-    with poisoned(s):
+    with poisoned(s), alertmanager(s) as told:
         list(commands.give(s, "halt", "a test"))
         wait_firing(s, "KillSwitch", "DeadLetters", "UndecodableRecords", seconds=60)
         list(commands.give(s, "reduce", "a test"))
         wait_firing(s, "ReducingOnly", seconds=20)
+        wait_for("word of the kill switch", 20, lambda: any(
+            alert["labels"]["alertname"] == "KillSwitch" and "kill-switch.md" in alert["annotations"]["runbook_url"]
+            for alert in told))
     list(commands.give(s, "resume", "a test"))
     wait_resolved(s, "KillSwitch", "ReducingOnly", seconds=20)
 
@@ -140,22 +165,21 @@ def test_a_silent_market_a_broker_that_hangs_and_a_disk_that_fills(watched: Mark
     wait_resolved(s, "FeedStale", "SourceIdle", "CheckpointsMissing", seconds=60)
 
 
-def positions(settings: Settings) -> list[dict[str, float | str]]:
-    """What the account holds, from the live view's snapshot."""
+def account(settings: Settings) -> dict[str, Any]:
+    """The account as the live view sees it."""
     seen = snapshot.read(settings.redis.url, "paper")
     assert seen is not None
-    found: list[dict[str, float | str]] = seen["positions"]
-    return found
+    return seen
 
 
 class Crash:
     """A market that moves against every position, a fifth with each step."""
 
     def __init__(self, settings: Settings) -> None:
-        held = positions(settings)
-        self._instruments = tuple(("SIM", str(p["symbol"]).removeprefix("SIM:")) for p in held)
-        self._mids = np.array([float(p["mid"]) for p in held])
-        self._against = np.array([0.8 if float(p["position"]) > 0 else 1.25 for p in held])
+        held = account(settings)["positions"]
+        self._instruments = tuple(("SIM", position["symbol"]) for position in held)
+        self._mids = np.array([position["mid"] for position in held])
+        self._against = np.array([0.8 if position["position"] > 0 else 1.25 for position in held])
         self._writer = TickWriter(settings)
 
     def step(self) -> None:
@@ -172,16 +196,17 @@ class Crash:
 def test_a_crash(watched: Market) -> None:
     """The market turns against what the account holds: the ledger stops trading by itself."""
     s = watched.settings
-    wait_for("a position", 60, lambda: sum(abs(float(p["position"])) for p in positions(s)) > 0)
+    wait_for("a position", 60, lambda: account(s)["gross"] > 0)
     watched.stop()
-    crash = Crash(s)
-    deadline = time.monotonic() + 60
-    while (snapshot.read(s.redis.url, "paper") or {})["state"] != "HALTED":
-        assert time.monotonic() < deadline, (snapshot.read(s.redis.url, "paper") or {})
+    crash, deadline = Crash(s), time.monotonic() + 60
+    while account(s)["state"] != "HALTED":
+        assert time.monotonic() < deadline, account(s)
         crash.step()
         time.sleep(0.3)
     wait_firing(s, "Drawdown", "KillSwitch", seconds=30)
+    over = account(s)["account_seq"]
     watched.start()
+    wait_for("the market's own prices", 60, lambda: account(s)["account_seq"] > over + 50 * SYMBOLS)
     list(commands.give(s, "resume", "a test"))
     wait_resolved(s, "Drawdown", "KillSwitch", seconds=60)
 
