@@ -97,7 +97,7 @@ def test_traces_of_a_running_market_reach_a_collector(market: Market) -> None:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        command = [str(market.settings.python), "-m", "sigmaflow", "traces", "--ratio", "0.02", "--lines",
+        command = [str(market.settings.python), "-m", "sigmaflow", "traces", "--ratio", "0.1", "--lines",
                    "--otlp", f"http://127.0.0.1:{server.server_address[1]}"]
         with subprocess.Popen(command, cwd=market.settings.root, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
