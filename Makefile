@@ -20,7 +20,8 @@ export PYTHONPATH := $(CURDIR)
 RUN := .venv/bin/python -m sigmaflow
 .DEFAULT_GOAL := help
 .PHONY: help setup start stop status restart logs clean setup-topics monitor-topics smoke-test dashboard metrics \
-	check fuzz test reference replay report replay-identity chaos poison audit savepoint bench ready
+	check fuzz test reference replay report replay-identity chaos poison audit savepoint bench ready \
+	doctor
 
 help: ## show this list
 	@echo "Sigmaflow: paper trading you can prove. Begin with: make start"
@@ -46,6 +47,9 @@ restart: setup ## stop, then start from where it stopped
 
 status: ready ## servers, jobs, checkpoints, memory
 	@$(RUN) status
+
+doctor: ready ## check this machine and the stack, with a remedy for what is not ok (ARGS=--running)
+	@$(RUN) doctor $(ARGS)
 
 dashboard: ready ## the live view of make start
 	@$(RUN) dashboard

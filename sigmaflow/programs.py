@@ -18,6 +18,7 @@ import yaml
 
 from sigmaflow import jars, launch
 from sigmaflow.installed import flink_home, java_home, site_packages
+from sigmaflow.monitoring import rules
 from sigmaflow.settings import Settings
 
 # Carried by every process of a stack: `stop` finds what is left over by it.
@@ -320,16 +321,23 @@ def _write_questdb(settings: Settings) -> None:
 
 
 def _write_prometheus(settings: Settings) -> None:
-    f, m, r = settings.flink, settings.metrics, settings.registry
+    f, m, r, p = settings.flink, settings.metrics, settings.registry, settings.prometheus
+    home = settings.data_dir / "prometheus"
+    shutil.rmtree(home / "rules", ignore_errors=True)
+    (home / "rules").mkdir(parents=True)
+    for file in (settings.root / "docker" / "prometheus" / "rules").glob("*.yml"):
+        (home / "rules" / file.name).write_text(rules.quicker(file.read_text(), p.alert_pace))
     flink = [f'"{f.host}:{f.metrics_port + i}"' for i in range(f.taskmanagers + 1)]
     text = Template((settings.root / "docker" / "prometheus" / "prometheus.yml").read_text()).substitute(
         flink_targets=", ".join(flink),
         metrics_targets=f'"{m.host}:{m.port}"',
         registry_targets=f'"{r.host}:{r.management_port}"',
         venue_targets=", ".join(f'"{m.host}:{m.port + 1 + i}"' for i in range(VENUE_PORTS)),
-        rules_dir=settings.root / "docker" / "prometheus" / "rules",
+        rules_dir=home / "rules",
+        scrape_ms=round(p.scrape_s * 1e3),
+        alertmanagers=f'"{p.alertmanager}"' if p.alertmanager else "",
     )
-    (settings.data_dir / "prometheus" / "prometheus.yml").write_text(text)
+    (home / "prometheus.yml").write_text(text)
 
 
 def write_flink(settings: Settings) -> None:

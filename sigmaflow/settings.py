@@ -50,6 +50,7 @@ class Versions(Part):
     log4j: str
     prometheus: str
     grafana: str
+    alertmanager: str
 
 
 class Kafka(Part):
@@ -157,6 +158,9 @@ class Prometheus(Part):
 
     host: str = "127.0.0.1"
     port: Port = Field(ge=1, le=65535)
+    scrape_s: float = Field(ge=0.1, le=60)
+    alert_pace: float = Field(gt=0, le=1)
+    alertmanager: str = Field("", pattern=r"^([\w.-]+:\d+)?$")
 
     @property
     def executable(self) -> str | None:
@@ -164,9 +168,14 @@ class Prometheus(Part):
         return shutil.which("prometheus")
 
     @property
+    def base_url(self) -> str:
+        """Address, whoever runs it."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
     def url(self) -> str | None:
         """Address, None where it is not installed."""
-        return f"http://{self.host}:{self.port}" if self.executable else None
+        return self.base_url if self.executable else None
 
 
 class Metrics(Part):
@@ -183,6 +192,12 @@ class Metrics(Part):
 
 class Grafana(Part):
     """Grafana; compose only."""
+
+    port: Port = Field(ge=1, le=65535)
+
+
+class Alertmanager(Part):
+    """Alertmanager; compose only. The local stack's Prometheus tells the one of `prometheus.alertmanager`."""
 
     port: Port = Field(ge=1, le=65535)
 
@@ -214,6 +229,7 @@ class Settings(Part):
     prometheus: Prometheus
     metrics: Metrics
     grafana: Grafana
+    alertmanager: Alertmanager
 
     @property
     def checkpoint_dir(self) -> Path:

@@ -17,6 +17,9 @@ from sigmaflow.errors import UserError
 from sigmaflow.settings import ROOT, Settings, load
 
 FIRST_OFFSET, LAST_OFFSET, STEP = 1000, 1900, 100
+ALERTS = {"SIGMAFLOW_PROMETHEUS_SCRAPE_S": "1", "SIGMAFLOW_PROMETHEUS_ALERT_PACE": "0.1"}
+"""The shipped rules, with every duration a tenth: alerts are waited for in tests/pipeline/monitoring."""
+ALERTMANAGER = "SIGMAFLOW_PROMETHEUS_ALERTMANAGER"
 
 
 def engine() -> str:
@@ -51,6 +54,8 @@ def _processes() -> Iterator[Settings]:
     lock, offset, folder = _claim()
     os.environ["SIGMAFLOW_PORT_OFFSET"] = str(offset)
     os.environ["SIGMAFLOW_DATA_DIR"] = str(folder)
+    os.environ.update(ALERTS)
+    os.environ[ALERTMANAGER] = f"127.0.0.1:{load().alertmanager.port}"
     settings = load()
     try:
         local.up(settings)
@@ -58,8 +63,8 @@ def _processes() -> Iterator[Settings]:
     finally:
         local.down(settings)
         left = supervise.processes(settings)
-        os.environ.pop("SIGMAFLOW_PORT_OFFSET")
-        os.environ.pop("SIGMAFLOW_DATA_DIR")
+        for name in ("SIGMAFLOW_PORT_OFFSET", "SIGMAFLOW_DATA_DIR", *ALERTS, ALERTMANAGER):
+            os.environ.pop(name)
         lock.close()
         assert not left, f"the stack left processes behind: {left}"
 

@@ -66,6 +66,21 @@ def status(as_json: AsJson = False) -> None:
     show(as_json, stack.status, stack.print_status)
 
 
+@command(app, PANEL, "sigmaflow alerts", "sigmaflow alerts --json")
+def alerts(as_json: AsJson = False) -> None:
+    """What fires now, worst first, with the page of deploy/runbooks that says what to do; exits 1 when one fires.
+
+    Severity page: look now; ticket: today. State pending: it has not held long enough to fire yet. Prometheus judges
+    the rules of docker/prometheus/rules; without it nothing is judged, and this exits 3. Who is told besides is in
+    docs/operate.md.
+    """
+    from sigmaflow import alerts as module
+    from sigmaflow.output import show
+
+    answer = show(as_json, module.run, module.draw)
+    raise typer.Exit(1 if answer["firing"] else 0)
+
+
 @command(app, PANEL, "sigmaflow doctor", "sigmaflow doctor --running", "sigmaflow doctor --json")
 def doctor(
     running: Annotated[bool, typer.Option("--running", help="The stack must run: a silent server is bad.")] = False,

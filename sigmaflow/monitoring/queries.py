@@ -26,15 +26,16 @@ class Query:
         """Where it is: "trading / Equity curve"."""
         return f"{self.dashboard} / {self.panel}"
 
-    def filled(self, start: datetime, end: datetime, job: str = "pipeline", account: str = "paper") -> str:
-        """The query as Grafana sends it for this span of time.
+    def filled(self, start: datetime, end: datetime, job: str = "pipeline", account: str = "paper",
+               rate: str = "1m") -> str:
+        """The query as Grafana sends it for this span of time; `rate` is its interval of rates.
 
         >>> day = datetime(2026, 1, 31)
         >>> Query("d", "p", "questdb", "SELECT 1 FROM t WHERE $__timeFilter(ts)").filled(day, day)
         "SELECT 1 FROM t WHERE ts BETWEEN '2026-01-31T00:00:00.000000Z' AND '2026-01-31T00:00:00.000000Z'"
         """
         first, last = (at.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for at in (start, end))
-        values = {"$__timeFilter(ts)": f"ts BETWEEN '{first}' AND '{last}'", "$__rate_interval": "1m",
+        values = {"$__timeFilter(ts)": f"ts BETWEEN '{first}' AND '{last}'", "$__rate_interval": rate,
                   "$__interval": "1s", "$account": account, "$job": job}
         text = self.text
         for name, value in values.items():

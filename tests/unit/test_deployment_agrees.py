@@ -30,7 +30,7 @@ def test_compose_images_have_the_versions_of_the_settings() -> None:
     assert {name: service["image"].split(":")[1] for name, service in SERVICES.items()
             if not service["image"].startswith("sigmaflow:")} == {
         "kafka": v.kafka, "registry": v.registry, "questdb": v.questdb, "redis": v.redis,
-        "prometheus": v.prometheus, "grafana": v.grafana}
+        "prometheus": v.prometheus, "grafana": v.grafana, "alertmanager": v.alertmanager}
     assert SERVICES["jobmanager"]["build"]["args"] == {
         "FLINK_VERSION": v.flink, "JAVA_VERSION": v.java, "PYTHON_VERSION": v.python}
 
@@ -72,6 +72,7 @@ def test_compose_serves_the_ports_of_the_settings() -> None:
     assert published("results") == {S.metrics.port}
     assert published("prometheus") == {S.prometheus.port}
     assert published("grafana") == {S.grafana.port}
+    assert published("alertmanager") == {S.alertmanager.port}
 
 
 def test_compose_publishes_only_on_this_machine() -> None:
@@ -138,7 +139,7 @@ def test_flink_options_are_the_same_in_compose() -> None:
 def test_prometheus_scrapes_the_same_jobs() -> None:
     def jobs(name: str) -> dict[str, tuple[str, int]]:
         text = Template((ROOT / "docker" / "prometheus" / name).read_text()).safe_substitute(
-            flink_targets="", metrics_targets="", registry_targets="", venue_targets="")
+            flink_targets="", metrics_targets="", registry_targets="", venue_targets="", alertmanagers="")
         return {job["job_name"]: job.get("metrics_path", "/metrics") for job in yaml.safe_load(text)["scrape_configs"]}
 
     assert jobs("prometheus.yml") == jobs("compose.yml")
@@ -156,9 +157,24 @@ def test_prometheus_reads_the_rules() -> None:
     named = yaml.safe_load((folder / "compose.yml").read_text())["rule_files"]
     assert named == [f"{mounts['./prometheus/rules']}/*.yml"]
     local = Template((folder / "prometheus.yml").read_text()).safe_substitute(
-        rules_dir=folder / "rules", flink_targets="", metrics_targets="", registry_targets="", venue_targets="")
+        rules_dir=folder / "rules", flink_targets="", metrics_targets="", registry_targets="", venue_targets="",
+        alertmanagers="")
     (pattern,) = yaml.safe_load(local)["rule_files"]
     assert len(list(Path(pattern).parent.glob(Path(pattern).name))) == 3
+
+
+def test_alertmanager_knows_what_fires_and_is_optional() -> None:
+    service, folder = SERVICES["alertmanager"], ROOT / "docker" / "prometheus"
+    assert service["profiles"] == ["alertmanager"]
+    named = yaml.safe_load((folder / "compose.yml").read_text())["alerting"]["alertmanagers"][0]["dns_sd_configs"]
+    assert named[0]["names"] == ["alertmanager"]
+    alerts = {rule["alert"] for file in (folder / "rules").glob("*.yml")
+              for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"] if "alert" in rule}
+    config = yaml.safe_load((folder / "alertmanager.yml").read_text())
+    quoted = [text for rule in config["inhibit_rules"] for side in rule.values() for text in side]
+    assert {name for text in quoted for name in text.split('"')[1].split("|")} <= alerts
+    assert {route["receiver"] for route in [config["route"], *config["route"]["routes"]]} == {
+        receiver["name"] for receiver in config["receivers"]}
 
 
 def test_grafana_is_provisioned_with_sources_its_dashboards_use() -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from connectors.metrics import BUCKETS_S
 from jobs.chain.meters import BOUNDS_S
+from sigmaflow.monitoring import rules
 from sigmaflow.monitoring.levels import BURNS, LEVELS
 from sigmaflow.settings import ROOT
 
@@ -24,6 +25,7 @@ RUNNING = f"flink_jobmanager_job_runningTime{{{JOB}}}"
 COMPLETED = f"flink_jobmanager_job_lastCheckpointCompletedTimestamp{{{JOB}}}"
 RESTARTS = f"flink_jobmanager_job_numRestarts{{{JOB}}}"
 AGE = f'{OPERATOR}le_tick_age_seconds_bucket{{{JOB}, operator_name="admit, features, alphas, ensemble, risk", le="%s"}}'
+FAILED = f"{OPERATOR}failedCommittables{{{JOB}}}"
 FILL = 'sigmaflow_tick_to_fill_seconds_bucket{le="%s"}'
 Series = dict[str, str]
 
@@ -31,6 +33,11 @@ Series = dict[str, str]
 def source(topic: str, job: str = JOB) -> str:
     """Return the idle time of a source."""
     return f'{OPERATOR}sourceIdleTime{{{job}, operator_name="Source: KafkaSource-default_catalog.d.{topic}"}}'
+
+
+def audited(second: int, found: int) -> Series:
+    """Return an audit that ended then and found so many records wrong."""
+    return {"sigmaflow_audit_timestamp_seconds": f"{second}x20", "sigmaflow_audit_found_records": f"{found}x20"}
 
 
 def late(buckets: str, within: str, good: int) -> Series:
@@ -61,8 +68,15 @@ CASES: dict[str, tuple[list[Series], list[Series]]] = {
                     [{'sigmaflow_rejected_ticks_total{reason="crossed"}': "0+30x20",
                       'sigmaflow_rejected_ticks_total{reason="duplicate"}': "0+600x20",
                       'sigmaflow_topic_records_total{topic="market.ticks.v1"}': "0+6000x20"}]),
-    "FailedCommittables": ([{f"{OPERATOR}failedCommittables{{{JOB}}}": "0x19 1"}],
-                           [{f"{OPERATOR}failedCommittables{{{JOB}}}": "0x20"}]),
+    "FailedCommittables": ([{FAILED: "0x18 1x2", RUNNING: "1+60000x20"}],
+                           [{FAILED: "0x20", RUNNING: "1+60000x20"},
+                            {FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20"},
+                            {FAILED: "0x10 _x2 0 1x20", RUNNING: "1+60000x10 0 1+60000x20"}]),
+    "CommittablesUnsure": ([{FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20"},
+                            {FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20", **audited(500, 0)},
+                            {FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20", **audited(1_100, 1)}],
+                           [{FAILED: "0x20", RUNNING: "1+60000x20"},
+                            {FAILED: "0x10 _x2 1x20", RUNNING: "1+60000x10 0 1+60000x20", **audited(1_100, 0)}]),
     "KillSwitch": ([{'sigmaflow_trading_state{account="paper", state="HALTED"}': "0x19 1"}],
                    [{'sigmaflow_trading_state{account="paper", state="REDUCING"}': "1x20"}]),
     "ReducingOnly": ([{'sigmaflow_trading_state{account="paper", state="REDUCING"}': "1x20"}],
@@ -127,6 +141,27 @@ def test_rules_are_valid() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_a_quicker_rule_differs_in_durations_alone() -> None:
+    for file in RULES:
+        shipped, quick = (yaml.safe_load(rules.quicker(file.read_text(), pace)) for pace in (1.0, 0.1))
+        for before, after in zip(shipped["groups"], quick["groups"], strict=True):
+            for old, new in zip(before["rules"], after["rules"], strict=True):
+                assert {k: v for k, v in old.items() if k not in ("expr", "for")} == {
+                    k: v for k, v in new.items() if k not in ("expr", "for")}
+                assert rules.WINDOW.sub("[]", old["expr"]) == rules.WINDOW.sub("[]", new["expr"])
+                assert old.keys() == new.keys()
+                assert (old["expr"] != new["expr"]) == bool(rules.WINDOW.search(old["expr"]))
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool, part of Prometheus, is not on PATH")
+def test_quicker_rules_are_valid(tmp_path: Path) -> None:
+    for file in RULES:
+        (tmp_path / file.name).write_text(rules.quicker(file.read_text(), 0.1))
+    checked = subprocess.run([str(PROMTOOL), "check", "rules", *map(str, tmp_path.glob("*.yml"))], capture_output=True,
+                             text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def group(alert: str, series: Series, fires: bool) -> dict[str, Any]:
     """Return one promtool test: whether the alert fires after twenty minutes of these series."""
     expr = f'count by (alertname) (ALERTS{{alertname="{alert}", alertstate="firing"}}) > bool 0'
@@ -140,7 +175,7 @@ def test_alerts_fire_when_they_must_and_not_otherwise(tmp_path: Path) -> None:
     tests = [group(alert, series, fires) for alert, cases in CASES.items()
              for fires, held in zip((True, False), cases, strict=True) for series in held]
     file = tmp_path / "alerts.yml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(rules) for rules in RULES], "evaluation_interval": "30s",
+    file.write_text(yaml.safe_dump({"rule_files": [str(file) for file in RULES], "evaluation_interval": "30s",
                                     "tests": tests}))
     ran = subprocess.run([str(PROMTOOL), "test", "rules", str(file)], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr

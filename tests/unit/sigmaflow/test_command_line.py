@@ -26,7 +26,7 @@ from sigmaflow.errors import ExitCode, Failed, NotRunning, UserError
 from sigmaflow.settings import ROOT, load
 
 WANTED = {"help", "start", "stop", "status", "restart", "logs", "clean", "setup-topics", "monitor-topics", "smoke-test",
-          "dashboard", "metrics", "check", "test", "reference", "replay", "report", "audit"}
+          "dashboard", "metrics", "check", "test", "reference", "replay", "report", "audit", "doctor"}
 COMMANDS = dict(docs.commands())
 SILENT = {"up", "stop", "restart", "logs", "clean", "feed", "traces"}
 """Commands without --json: they show nothing, or what others have written."""
@@ -46,7 +46,7 @@ DOWN = [
     ("state", "--at", "market.ticks.v1:0:1"), ("topics",), ("setup-topics",), ("metrics",), ("halt",), ("report",),
     ("schema", "check", "--registry"), ("schema", "diff", "tick", "--registry"), ("dashboard", "--json"),
     ("monitor-topics", "fills.v1"), ("train", "--from", "market"), ("model", "use", "none"), ("feed", "binance"),
-    ("traces", "--lines"),
+    ("traces", "--lines"), ("alerts",),
 ]
 ENDS = [*((words, ExitCode.WRONG) for words in WRONG), *((words, ExitCode.NOT_RUNNING) for words in DOWN)]
 
@@ -78,7 +78,7 @@ def test_make_alone_prints_every_public_target() -> None:
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^  make ([a-z-]+) ", shown, re.MULTILINE))
     assert targets >= WANTED
-    assert len(targets) <= 24
+    assert len(targets) <= 25
 
 
 # ------------------------------------------------------------------------------------------------------------- help

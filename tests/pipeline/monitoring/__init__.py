@@ -1,0 +1,1 @@
+"""Panels and alerts on a running stack: a package, so that its files share one market (conftest.py)."""
