@@ -72,6 +72,27 @@ def rows(columns: Columns) -> Rows:
     return Rows(ints, floats)
 
 
+def pack(names: Sequence[bytes], made: Rows, seen: int) -> bytes:
+    """Rows whose `slot` is a place in `names`, and the offset up to which their shard's log is accounted for."""
+    joined = b"\0".join(names)
+    head = np.array([len(joined), len(made), seen], np.int64)
+    return b"".join([head.data, joined, made.ints.tobytes(), made.floats.tobytes()])
+
+
+def unpack(payload: bytes) -> tuple[list[bytes], Rows, int]:
+    """What `pack` made bytes of; the rows may be written to.
+
+    >>> names, made, seen = unpack(pack([b"A:X"], rows({"slot": np.array([0, 0]), "bid": np.array([1.0, 2.0])}), 7))
+    >>> names, len(made), made.columns()["bid"].tolist(), seen
+    ([b'A:X'], 2, [1.0, 2.0], 7)
+    """
+    length, count, seen = np.frombuffer(payload, np.int64, 3).tolist()
+    numbers, at = 24 + length + 8 * len(INTS) * count, 24 + length
+    ints = np.frombuffer(payload[at:numbers], np.int64).reshape(len(INTS), count)
+    floats = np.frombuffer(payload[numbers:], np.float64).reshape(len(FLOATS), count)
+    return payload[24:at].split(b"\0") if length else [], Rows(ints.copy(), floats), seen
+
+
 def join(parts: Sequence[Rows]) -> Rows:
     """Parts one behind the other."""
     if len(parts) == 1:

@@ -57,7 +57,8 @@ class AccountWorker:
             return self._run(self._proposals.read(batch))
         assert self._order is not None
         if batch.source == ROWS:
-            self._order.add(batch)
+            for shard, payload in zip(batch.offsets, batch.messages, strict=True):
+                self._order.add(int(shard), payload or b"")
         else:
             for letter in self._letters(batch):
                 self._order.skip(letter["partition"], letter["offset"])

@@ -128,7 +128,7 @@ class Chain:
                 workers[batch.shard] = ShardWorker(plan, batch.shard, stores[batch.shard], edges)
             for e in workers[batch.shard].process(batch):
                 if e.sink == NEXT:
-                    rows.append(MicroBatch(ROWS, batch.shard, [e.payload], [0]))
+                    rows.append(MicroBatch(ROWS, batch.shard, [e.payload], [batch.shard]))
                 else:
                     self._write(e, batch.shard)
         return rows

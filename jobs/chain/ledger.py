@@ -13,7 +13,7 @@ import numpy as np
 from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
-from jobs.chain.shard import MODEL, text_of
+from jobs.chain.shard import MODEL
 from schemas.codec import HEADER, NULL_LONG, Encoder
 from schemas.packed import Packed, Text
 from udfs import models
@@ -47,6 +47,7 @@ class Ledger:
         texts = {"account": account, "strategy": profile.name, "config_digest": profile.digest,
                  "code_digest": code_digest()}
         self._constants = {name: Text.table([text.encode()]) for name, text in texts.items()}
+        self._named = Text.table([]), Text.table([])
         self._chain = store.get(CHAIN) or b""
 
     def ids(self, columns: Columns) -> Columns:
@@ -94,9 +95,17 @@ class Ledger:
         return {name: self._constants[name].take(np.zeros(rows, np.int64)) for name in names}
 
     def _cause(self, columns: Columns, rows: np.ndarray) -> Columns:
-        venue, symbol = text_of(self._state.names, columns["slot"][rows])
+        venue, symbol = self._instruments()
+        slot = columns["slot"][rows]
         return {name: columns[name][rows] for name in CAUSE} | {
-            "venue": venue, "symbol": symbol} | self._constant(len(rows), "account", "strategy")
+            "venue": venue.take(slot), "symbol": symbol.take(slot)} | self._constant(len(rows), "account", "strategy")
+
+    def _instruments(self) -> tuple[Text, Text]:
+        """Venue and symbol by slot."""
+        if len(self._named[0].start) < len(self._state.names):
+            pairs = [name.split(b":", 1) for name in self._state.names]
+            self._named = Text.table([venue for venue, _ in pairs]), Text.table([symbol for _, symbol in pairs])
+        return self._named
 
     def _proposals(self, columns: Columns) -> Columns:
         rows = np.arange(len(columns["slot"]))

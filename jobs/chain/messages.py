@@ -46,7 +46,8 @@ class Emission:
 class MicroBatch:
     """What an operator is called with: messages of one partition of one topic, in order, with their offsets.
 
-    `source` is the topic's own name; or ROWS, and the one message is the payload of the operator before.
+    `source` is the topic's own name; or ROWS, and the messages are what shards gave for the account, the offsets those
+    shards.
     """
 
     source: str

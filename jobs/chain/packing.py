@@ -1,9 +1,10 @@
 """Micro-batches and messages as one array of bytes each: what crosses between the JVM and the interpreter.
 
-The other sides are jobs/chain/jvm/MicroBatches.java and Messages.java; all numbers are little endian.
+The other sides are in jobs/chain/jvm; all numbers are little endian.
 """
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -12,17 +13,30 @@ from jobs.chain.messages import ROWS, Emission, MicroBatch
 from schemas.packed import Packed
 
 WORD = 8
+SHARD = 8
 
 
 def unpack(source: str, shard: int, payload: bytes) -> MicroBatch:
     """The micro-batch of a payload; the messages are slices of it."""
     if source == ROWS:
-        return MicroBatch(ROWS, shard, [payload], [0])
+        return _rows(payload)
     count = int.from_bytes(payload[:WORD], "little")
     offsets, stamps, lengths = np.frombuffer(payload, np.int64, 3 * count, WORD).reshape(3, count)
     sizes = np.maximum(lengths, 0)
     starts = WORD + 3 * WORD * count + np.cumsum(sizes) - sizes
     return MicroBatch(source, shard, Packed(np.frombuffer(payload, np.uint8), starts, lengths), offsets, stamps)
+
+
+def _rows(payload: bytes) -> MicroBatch:
+    """What shards gave for the account: shard and length, of 4 bytes each, and so many bytes, again and again."""
+    shards, parts, at = [], [], 0
+    while at < len(payload):
+        shard, length = struct.unpack_from("<ii", payload, at)
+        at += SHARD
+        shards.append(shard)
+        parts.append(payload[at:at + length])
+        at += length
+    return MicroBatch(ROWS, 0, parts, shards)
 
 
 def pack(emissions: Iterable[Emission], numbers: Mapping[str, int]) -> bytes:

@@ -4,7 +4,6 @@ A shard is one partition of the topics keyed by venue:symbol. No Flink here: the
 """
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
 from jobs.chain.meters import Seen
 from jobs.chain.total_order import Edges
 from schemas.codec import HEADER, Decoder, Encoder
-from schemas.packed import Packed, Text
+from schemas.packed import Packed
 from udfs import models, order
 from udfs.models import Models
 from udfs.profiles import Profile
@@ -153,8 +152,7 @@ class ShardWorker:
         names = [self._state.names[slot] for slot in touched.tolist()]
         ticks = self._plan.source == TICKS
         seen = int(batch.offsets[-1]) if ticks else int(columns["offset"][-1]) if len(local) else -1
-        payload = pickle.dumps((names, order.rows(columns | {"slot": local}), seen), protocol=5)
-        return Emission(NEXT, shard=self._shard, payload=payload)
+        return Emission(NEXT, shard=self._shard, payload=order.pack(names, order.rows(columns | {"slot": local}), seen))
 
     def _dead_letters(self, batch: MicroBatch, verdict: np.ndarray) -> list[Emission]:
         assert self._dead is not None
@@ -167,12 +165,3 @@ class ShardWorker:
         reason, detail = admission.REASONS[verdict]
         return {"topic": batch.source, "partition": batch.shard, "offset": int(batch.offsets[row]), "reason": reason,
                 "detail": detail, "stage": "admission", "payload": batch.messages[row] or b""}
-
-
-def text_of(names: list[bytes], slot: np.ndarray) -> tuple[Text, Text]:
-    """Venue and symbol of each row as text columns."""
-    pairs = [name.split(b":", 1) for name in names]
-    return Text.table([p[0] for p in pairs]).take(slot), Text.table([p[1] for p in pairs]).take(slot)
-
-
-

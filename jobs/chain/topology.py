@@ -41,6 +41,9 @@ from udfs.stage import Store
 
 KEYED = Types.ROW([Types.INT(), BATCH])
 
+GATHER_MS = 1
+"""How long rows of one shard wait for those of others before the account is called with them, milliseconds."""
+
 MOST = 4_096
 """Messages of one micro-batch at most."""
 
@@ -114,7 +117,7 @@ class Topology:
 
     def next(self, stream: DataStream) -> DataStream:
         """What an operator gives for the account's, keyed for it."""
-        return jvm.run("Rows", stream, KEYED, "rows for the account", [NEXT, ROWS])
+        return jvm.run("Rows", stream, KEYED, "rows for the account", [NEXT, ROWS, GATHER_MS])
 
     def write(self, topics: Sequence[str]) -> None:
         """Send every operator's messages to Kafka and build the job."""

@@ -6,14 +6,12 @@ restart and every replay. So the order is a function of the logs of market.ticks
 """
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from jobs.chain.commands import ACCOUNT, STATES, Channel, Rulings
-from jobs.chain.messages import MicroBatch
 from udfs import order
 from udfs.order import Frontier
 from udfs.stage import Columns, KeyedState, Store
@@ -59,13 +57,13 @@ class TotalOrder:
         for frontier in edges.frontiers():
             self._merge.quiet(frontier)
 
-    def add(self, batch: MicroBatch) -> None:
-        """Take one micro-batch of a shard's rows."""
-        self._beats[batch.shard] = 0
-        names, rows, seen = pickle.loads(bytes(batch.messages[0] or b""))
+    def add(self, shard: int, payload: bytes) -> None:
+        """Take rows of a shard."""
+        self._beats[shard] = 0
+        names, rows, seen = order.unpack(payload)
         numbers = np.array([self._number(name) for name in names], np.int64)
         rows.ints[order.SLOT] = numbers[rows.ints[order.SLOT]]
-        self._merge.add(batch.shard, rows, seen)
+        self._merge.add(shard, rows, seen)
 
     def skip(self, shard: int, offset: int) -> None:
         """Account for a tick that was refused."""

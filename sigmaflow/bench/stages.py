@@ -37,7 +37,7 @@ def measure(profile_name: str, ticks: Ticks) -> dict[str, float]:
         for batch in _batches(ticks, contracts.id(TICKS), shards, half):
             rows = [e for e in _clocked(spent, "shard", workers[batch.shard].process, batch) if e.sink == NEXT]
             for row in rows:
-                _clocked(spent, "account", account.process, MicroBatch(ROWS, batch.shard, [row.payload], [0]))
+                _clocked(spent, "account", account.process, MicroBatch(ROWS, batch.shard, [row.payload], [batch.shard]))
     spent["shard"] -= sum(spent[stage.name] for stage in plan.stages)
     spent["account"] -= sum(spent[stage.name] for stage in whole.stages)
     return {name: round(ns / 1e3 / (len(ticks) - len(ticks) // 2), 3) for name, ns in spent.items()}
