@@ -163,13 +163,13 @@ def verdict(row: Record) -> str:
 def told(row: Record) -> str:
     """One sentence: the order, or the gate that failed first and what would have let it pass.
 
-    >>> told({"order_id": 7, "order_quantity": -0.5, "symbol": "BTCUSDT", "order_limit": None})
-    'sell 0.5 BTCUSDT at market'
+    >>> told({"order_id": 7, "order_quantity": -0.5, "target_notional": -30_600.0, "order_limit": None})
+    'sell 0.5 at market, for a target worth -30,600'
     """
     if row["order_id"] is not None:
         side = "buy" if row["order_quantity"] > 0 else "sell"
         at = "at market" if row["order_limit"] is None else f"at {row['order_limit']:.8g} or better"
-        return f"{side} {abs(row['order_quantity']):.6g} {row['symbol']} {at}"
+        return f"{side} {abs(row['order_quantity']):.6g} {at}, for a target worth {row['target_notional']:,.0f}"
     gates = [{"gate": gate, "value": value, "limit": limit} for gate, _, value, limit in row["gates"]]
     return reasons.reason({**row, "gates": gates}, None)
 
@@ -195,9 +195,9 @@ def read_curve(settings: Settings, account: str, span: str) -> Found:
     step = step_ms(start, last)
     rows = database.query(
         "SELECT cast(at AS LONG), equity, low, high, drawdown, gross, cvar FROM (SELECT ts, max(ts) AS at, "
-        "last(equity) AS equity, min(equity) AS low, max(equity) AS high, max(drawdown) AS drawdown, last(gross) AS gross, "
-        f"last(account_cvar_975) AS cvar FROM equity WHERE {own} AND ts >= cast({start} AS TIMESTAMP_NS) "
-        f"SAMPLE BY {step}T ALIGN TO CALENDAR)")
+        "last(equity) AS equity, min(equity) AS low, max(equity) AS high, max(drawdown) AS drawdown, "
+        "last(gross) AS gross, last(account_cvar_975) AS cvar "
+        f"FROM equity WHERE {own} AND ts >= cast({start} AS TIMESTAMP_NS) SAMPLE BY {step}T ALIGN TO CALENDAR)")
     return Found(curve_record(rows, step), last)
 
 

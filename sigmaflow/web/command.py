@@ -32,3 +32,4 @@ def run(account: str, port: int | None = None) -> None:
     print(f"{server.url} shows account {account}", flush=True)
     asked.wait()
     server.shutdown()
+    server.server_close()

@@ -15,8 +15,10 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -53,9 +55,28 @@ class PageServer(ThreadingHTTPServer):
         folder = files("sigmaflow.web")
         self.files = {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
         self.hosts = {"localhost", host}
+        self._lines: set[socket.socket] = set()
         super().__init__((host, port), Handler)
         self.url = f"http://{host}:{self.server_port}"
         """Address of the page."""
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a connection, and remember it."""
+        line, address = super().get_request()
+        self._lines.add(line)
+        return line, address
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        self._lines.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Let go of the port and of every connection: a browser keeps its own open."""
+        super().server_close()
+        for line in list(self._lines):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
     def index(self) -> Record:
         """What /api says."""
