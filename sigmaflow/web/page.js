@@ -150,6 +150,8 @@ function pulse(level, text) {
   write('pulse-text', text);
 }
 
+const listed = names => names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${last(names)}`;
+
 const STATES = {HALTED: 'No order passes.', REDUCING: 'Only orders that make a position smaller pass.'};
 
 function notices() {
@@ -157,8 +159,11 @@ function notices() {
   if (silentSince !== null) {
     found.push(['bad', '', `The page’s server does not answer. What is below is ${span((Date.now() - silentSince) / 1000)} old or more.`]);
   } else {
-    const away = [...new Set(Object.values(parts).filter(p => p.error !== null).map(p => p.error))];
-    if (away.length) found.push(['bad', '', `${away.join('. ')}. What comes from there is not shown, or shown with its age.`]);
+    const failed = Object.values(parts).filter(p => p.error !== null), silent = ' does not answer';
+    const away = [...new Set(failed.filter(p => p.error.endsWith(silent)).map(p => p.error.slice(0, -silent.length)))];
+    const other = [...new Set(failed.filter(p => !p.error.endsWith(silent)).map(p => p.error))];
+    const told = [...other, ...(away.length ? [`${listed(away)} ${away.length > 1 ? 'do' : 'does'} not answer`] : [])];
+    if (told.length) found.push(['bad', '', `${told.join('. ')}. What comes from there is not shown, or shown with its age.`]);
     for (const [level, text] of worries()) found.push([level, '', text]);
   }
   const a = account.data;
