@@ -66,7 +66,9 @@ class Tab:
             {"name": "prefers-reduced-motion", "value": "reduce" if still else "no-preference"}])
 
     def go(self, url: str) -> None:
-        """Load a page; complaints of the one before are forgotten."""
+        """Load a page. The one before ends first: what it complained of, and its requests, are not this one's."""
+        self.call("Page.navigate", url="about:blank")
+        self.until("the end of the page before", "location.href === 'about:blank'")
         self.complaints.clear()
         self.call("Page.navigate", url=url)
 

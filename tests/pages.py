@@ -29,6 +29,10 @@ FAILS = {"gross": 641_250.0, "account_cvar": 10_411.0, "entry": 0.04, "cost": 0.
 """What a gate saw that failed."""
 
 
+MORE = profiles.DEFAULT.fills.initial_cash - 100_000.0
+"""What the made record's account starts with less than the default profile's."""
+
+
 def a_decision(number: int, symbol: str, ts: int, failed: str = "", quantity: float = 0.25, **changed: Any) -> Row:
     """A decision's message as a reader sees it."""
     names = [gate for gate, _, _ in GATES]
@@ -66,6 +70,9 @@ def made_snapshot(now: float, marks: int = 3_000, **changed: Any) -> tuple[Row, 
     totals, recent = Totals(), Recent()
     for row in equity:
         row["ts_order"] += offset
+        for amount in ("equity", "peak_equity", "cash"):
+            row[amount] += MORE
+        row["drawdown"] = 1 - row["equity"] / row["peak_equity"]
         totals.equity(row)
     for row in fills:
         recent.fill(row)
@@ -96,7 +103,7 @@ def checkpoints(now: float, completed: int = 11_322, failed: int = 0) -> Row:
     """Flink's account of a job's checkpoints."""
     return {"counts": {"completed": completed, "failed": failed},
             "latest": {"completed": {"latest_ack_timestamp": round((now - 0.7) * 1e3), "end_to_end_duration": 41,
-                                     "state_size": 1_284_331}}}
+                                     "state_size": 1_284_331}, "failed": None}}
 
 
 class Market:

@@ -83,8 +83,10 @@ def account_record(account: str, held: Record, decisions: Mapping[str, Sequence[
     newest = next(iter((decisions or {}).get("newest", ())), None)
     positions = [{"symbol": p["symbol"], "quantity": p["position"], "mid": p["mid"], "value": p["value"],
                   "pnl": p["pnl"]} for p in held["positions"]]
-    profit = sum(p["pnl"] for p in positions)
-    known = limits(newest, (decisions or {}).get("judged", ()))
+    profile = deciding(newest)
+    # Without the profile, by symbol: each is of its own last mark, so their sum is a little off.
+    start = profile.fills.initial_cash if profile else held["equity"] - sum(p["pnl"] for p in positions)
+    known = limits(profile, (decisions or {}).get("judged", ()))
     return {
         "account": account, "known": True,
         **{name: newest[name] if newest else None for name in ("strategy", "config_digest")},
@@ -92,23 +94,28 @@ def account_record(account: str, held: Record, decisions: Mapping[str, Sequence[
         "state_why": reasons.WHY_STATE.get(held["state_cause"], "").strip(" ()"),
         "event_ms": held["ts_order"] / 1e6, "snapshot_ms": held["updated_ms"],
         **{name: held[name] for name in ("equity", "peak_equity", "cash", "gross", "net", "drawdown")},
-        "profit": profit, "start_equity": held["equity"] - profit, "positions": positions,
+        "profit": held["equity"] - start, "start_equity": start, "positions": positions,
         "decisions": held["account_seq"], **{name: held[name] for name in ("intents", "orders", "fills")},
         "risk": risk(held, positions, known), "limits_from": known["from"],
     }
 
 
-def limits(newest: Record | None, judged: Iterable[Record]) -> dict[str, Any]:
+def deciding(newest: Record | None) -> profiles.Profile | None:
+    """The profile that made a decision, where this code has the very one: by its digest."""
+    if newest is None or newest["strategy"] not in profiles.names():
+        return None
+    profile = profiles.get(newest["strategy"])
+    return profile if profile.digest == newest["config_digest"] else None
+
+
+def limits(profile: profiles.Profile | None, judged: Iterable[Record]) -> dict[str, Any]:
     """The limits in force, None where there is none or it is not known.
 
-    Those of the profile where it is the very one that decided (by its digest); else those that the gates of the last
-    judged decisions name, which do not have the drawdown's.
+    Without the profile, those that the gates of the last judged decisions name, which do not have the drawdown's.
     """
     names = ("max_gross", "max_position", "cvar_limit", "reduce_drawdown", "halt_drawdown")
-    if newest and newest["strategy"] in profiles.names():
-        profile = profiles.get(newest["strategy"])
-        if profile.digest == newest["config_digest"]:
-            return {name: finite(getattr(profile.fills, name)) for name in names} | {"from": f"profile {profile.name}"}
+    if profile:
+        return {name: finite(getattr(profile.fills, name)) for name in names} | {"from": f"profile {profile.name}"}
     seen = {CAPS[gate]: finite(limit) for decision in reversed(list(judged))
             for gate, _, _, limit in decision["gates"] if gate in CAPS}
     return dict.fromkeys(names) | seen | {"from": "the last judged decisions" if seen else None}
@@ -242,11 +249,13 @@ def shown_jobs(overview: Iterable[Record]) -> list[Record]:
 
 
 def job_record(job: Record, answer: Record, now: float) -> Record:
-    """One job with its checkpoints. `age_s` is the time since the last completed one."""
-    latest = answer["latest"]["completed"]
+    """One job with its checkpoints. `age_s` is the time since the last completed one, `failing` that one failed since.
+    """
+    latest, failed = answer["latest"]["completed"], answer["latest"]["failed"]
     return {
         "name": job["name"], "chain": of_chain(job["name"]), "state": job["state"], "uptime_s": job["duration"] / 1e3,
         "checkpoints": answer["counts"]["completed"], "failed": answer["counts"]["failed"],
+        "failing": bool(failed) and (not latest or failed["failure_timestamp"] > latest["latest_ack_timestamp"]),
         "age_s": max(0.0, now - latest["latest_ack_timestamp"] / 1e3) if latest else None,
         "took_ms": latest["end_to_end_duration"] if latest else None, "bytes": latest["state_size"] if latest else None,
     }

@@ -266,31 +266,37 @@ function meter(label, form, item, a) {
   return made;
 }
 
+const MOST_POSITIONS = 15;
+
 function drawPositions(a) {
-  const held = a.positions.filter(p => p.quantity !== 0).sort((p, q) => Math.abs(q.value) - Math.abs(p.value));
+  const open = a.positions.filter(p => p.quantity !== 0).sort((p, q) => Math.abs(q.value) - Math.abs(p.value));
+  const held = open.slice(0, MOST_POSITIONS), smaller = open.slice(MOST_POSITIONS);
   const flat = a.positions.filter(p => p.quantity === 0);
   if (!a.positions.length) {
     by('positions').replaceChildren(el('p', 'empty', 'No position has been taken yet.'));
     return;
   }
+  const worth = held.length && Math.abs(held[0].value) >= 10000 ? value => minus(WHOLE.format(value)) : money;
   const cell = (text, className) => el('td', className || '', text);
   const heading = (text, className) => { const made = el('th', className || '', text); made.scope = 'col'; return made; };
   const head = el('thead', '', el('tr', '', heading('Symbol'), heading('Quantity'), heading('Mark', 'narrow'), heading('Value'), heading('Of gross', 'narrow'), heading('Profit')));
   const body = el('tbody', '', ...held.map(p => {
     const name = el('th', '', p.symbol);
     name.scope = 'row';
-    return el('tr', '', name, cell(general(p.quantity)), cell(general(p.mid), 'narrow'), cell(money(p.value)), cell(percent(Math.abs(p.value) / a.gross), 'narrow'), cell(signed(p.pnl, amount), tone(p.pnl)));
+    return el('tr', '', name, cell(general(p.quantity)), cell(general(p.mid), 'narrow'), cell(worth(p.value)), cell(percent(Math.abs(p.value) / a.gross), 'narrow'), cell(signed(p.pnl, amount), tone(p.pnl)));
   }));
-  if (flat.length) {
-    const pnl = flat.reduce((sum, p) => sum + p.pnl, 0), name = el('th', 'soft', flat.length === 1 ? `${flat[0].symbol}, flat` : `${flat.length} flat`);
+  for (const [few, what] of [[smaller, 'smaller'], [flat, 'flat']]) {
+    if (!few.length) continue;
+    const pnl = few.reduce((sum, p) => sum + p.pnl, 0), value = few.reduce((sum, p) => sum + p.value, 0);
+    const name = el('th', 'soft', few.length === 1 ? `${few[0].symbol}, ${what}` : `${few.length} ${what}`);
     name.scope = 'row';
-    if (flat.length > 1) name.title = flat.map(p => p.symbol).join(', ');
-    body.append(el('tr', '', name, cell('0'), cell('', 'narrow'), cell('0.00'), cell('', 'narrow'), cell(signed(pnl, amount), tone(pnl))));
+    name.title = few.map(p => p.symbol).join(', ');
+    body.append(el('tr', '', name, cell(''), cell('', 'narrow'), cell(worth(value)), cell('', 'narrow'), cell(signed(pnl, amount), tone(pnl))));
   }
   const total = el('th', '', 'All');
   total.scope = 'row';
-  const foot = el('tfoot', '', el('tr', '', total, cell(''), cell('', 'narrow'), cell(money(a.net)), cell('', 'narrow'), cell(signed(a.profit, amount), tone(a.profit))));
-  by('positions').replaceChildren(el('table', '', head, body, foot));
+  const foot = el('tfoot', '', el('tr', '', total, cell(''), cell('', 'narrow'), cell(worth(a.net)), cell('', 'narrow'), cell(signed(a.profit, amount), tone(a.profit))));
+  by('positions').replaceChildren(el('table', '', head, body, foot), el('p', 'note', 'Each symbol at its own last mark; the last line is the ledger’s own.'));
 }
 
 // ------------------------------------------------------------------------------------------------------------ curve
@@ -449,7 +455,7 @@ function health() {
   if (account.error !== null) rows.push(lamp('bad', 'Results', account.error));
   else if (account.data?.known) {
     const seconds = Math.max(0, (now() - account.data.snapshot_ms) / 1000);
-    rows.push(lamp(seconds > OLD_S ? 'bad' : 'ok', 'Results', seconds > OLD_S ? `last wrote ${span(seconds)} ago` : 'written within seconds'));
+    rows.push(lamp(seconds > OLD_S ? 'bad' : 'ok', 'Results', `last wrote ${span(seconds)} ago`));
   }
   if (servers.data) {
     const all = Object.entries(servers.data.servers), away = all.filter(([, answers]) => !answers);
@@ -470,7 +476,7 @@ function jobRows(jobs, sinceS) {
     const first = lamp(runs ? 'ok' : 'bad', name, `${job.name} ${job.state}${runs ? ` for ${span(job.uptime_s)}` : ''}`);
     if (!runs) return [first];
     const seconds = known(job.age_s) ? job.age_s + sinceS : null;
-    const level = seconds === null ? 'warn' : seconds > CHECKPOINT_OLD_S ? 'bad' : job.failed ? 'warn' : 'ok';
+    const level = seconds !== null && seconds > CHECKPOINT_OLD_S ? 'bad' : seconds === null || job.failing ? 'warn' : 'ok';
     const text = seconds === null ? 'none completed yet' : `${count(job.checkpoints)}, newest ${span(seconds)} ago, ${count(job.took_ms)} ms, ${bytes(job.bytes)}`;
     return [first, lamp(level, 'Checkpoints', text + (job.failed ? `; ${count(job.failed)} failed` : ''))];
   });
@@ -493,12 +499,13 @@ function flowRows(flow, sinceS) {
 
 // -------------------------------------------------------------------------------------------------------- decisions
 
-let kind = 'judged';
+const FEW = 12;
+let kind = 'judged', all = false;
 const VERDICTS = {sent: 'sent', stopped: 'stopped', idle: 'no order'};
 const EMPTY = {judged: 'No order has been asked for yet. Why: “Newest of each symbol” has the gate that failed.', newest: 'No decision yet.'};
 
 function drawDecisions(d, force = false) {
-  const list = by('decisions'), rows = d[kind], open = list.querySelector('details[open]');
+  const list = by('decisions'), rows = all ? d[kind] : d[kind].slice(0, FEW), open = list.querySelector('details[open]');
   const shown = [...list.children].map(item => item.dataset.id), wanted = rows.map(row => row.id);
   if (open && !force) {
     const fresh = wanted.filter(id => !shown.includes(id)).length;
@@ -513,6 +520,8 @@ function drawDecisions(d, force = false) {
     return;
   }
   by('held').hidden = true;
+  by('more').hidden = d[kind].length <= FEW;
+  write('more', all ? `Show ${FEW}` : `Show all ${d[kind].length}`);
   if (!rows.length) { list.replaceChildren(el('li', 'empty', EMPTY[kind])); return; }
   if (shown.join() === wanted.join()) return;
   const kept = Object.fromEntries([...list.children].map(item => [item.dataset.id, item]));
@@ -585,6 +594,7 @@ part('servers', 5000, () => {});
 
 choice('ranges', 'range', value => { range = value; chosen = null; parts.curve.due = 0; turn(); });
 choice('kinds', 'kind', value => { kind = value; by('decisions').replaceChildren(); if (parts.decisions.data) drawDecisions(parts.decisions.data, true); });
+by('more').addEventListener('click', () => { all = !all; drawDecisions(parts.decisions.data, true); });
 const chart = by('chart-equity');
 chart.addEventListener('pointermove', event => choose(nearest(event)));
 chart.addEventListener('pointerleave', () => choose(null));

@@ -257,13 +257,15 @@ def test_the_account_is_that_of_its_last_mark(server: PageServer, market: Market
     a, mark = data(server, "account"), market.marks[-1]
     assert (a["equity"], a["drawdown"], a["gross"], a["net"]) == (
         mark["equity"], mark["drawdown"], mark["gross"], mark["net"])
-    assert a["start_equity"] == pytest.approx(100_000) and a["profit"] == pytest.approx(mark["equity"] - 100_000)
+    assert a["start_equity"] == profiles.DEFAULT.fills.initial_cash
+    assert a["profit"] == mark["equity"] - a["start_equity"]
     assert sum(abs(p["value"]) for p in a["positions"]) == pytest.approx(mark["gross"])
     assert a["strategy"] == "default" and a["limits_from"] == "profile default"
 
 
 def test_open_risk_is_held_against_the_limits_that_the_ledger_enforces(server: PageServer) -> None:
     limits, fills = {row["name"]: row for row in data(server, "account")["risk"]}, profiles.DEFAULT.fills
+    assert limits["cvar"]["value"] == pytest.approx(44.81, abs=0.01)
     assert {name: row["limit"] for name, row in limits.items()} == {
         "cvar": fills.cvar_limit, "gross": fills.max_gross, "largest": fills.max_position,
         "drawdown": fills.halt_drawdown}
@@ -273,16 +275,17 @@ def test_open_risk_is_held_against_the_limits_that_the_ledger_enforces(server: P
 def test_limits_of_another_profile_are_not_taken_for_those_in_force() -> None:
     other = a_decision(1, "BTCUSDT", 1, config_digest="0" * 16)
     told = snapshot.told(a_decision(2, "BTCUSDT", 1))
-    assert collect.limits(other, [])["from"] is None
-    seen = collect.limits(other, [told])
+    assert collect.deciding(other) is None and collect.deciding(None) is None
+    assert collect.deciding(told | {"strategy": "theirs"}) is None
+    assert collect.limits(None, [])["from"] is None and collect.limits(None, [])["max_gross"] is None
+    seen = collect.limits(None, [told])
     assert seen["from"] == "the last judged decisions" and seen["cvar_limit"] == 10_000.0
     assert seen["halt_drawdown"] is None
-    assert collect.limits(None, [])["max_gross"] is None
 
 
 def test_an_unlimited_limit_is_none() -> None:
-    reference = a_decision(1, "BTCUSDT", 1, strategy="reference", config_digest=profiles.REFERENCE.digest)
-    known = collect.limits(reference, [])
+    decided = a_decision(1, "BTCUSDT", 1, strategy="reference", config_digest=profiles.REFERENCE.digest)
+    known = collect.limits(collect.deciding(decided), [])
     assert known["from"] == "profile reference" and known["max_gross"] is None and known["cvar_limit"] is None
 
 
@@ -321,7 +324,7 @@ def test_a_decision_without_gates_or_forecast_is_still_told() -> None:
 def test_without_a_decision_the_account_has_no_strategy_and_no_limits(market: Market) -> None:
     a = collect.account_record("paper", market.held(), None)
     assert a["limits_from"] is a["strategy"] is None and {row["limit"] for row in a["risk"]} == {None}
-    assert a["equity"] == market.account["equity"]
+    assert a["equity"] == market.account["equity"] and a["start_equity"] == pytest.approx(1_000_000)
 
 
 def test_the_curve_keeps_every_extreme(server: PageServer, market: Market) -> None:
@@ -352,9 +355,14 @@ def test_the_chains_jobs_come_first_and_a_dead_chain_is_still_shown() -> None:
 
 
 def test_a_job_without_a_checkpoint_has_no_age() -> None:
-    none = {"counts": {"completed": 0, "failed": 2}, "latest": {"completed": None}}
+    failed = {"failure_timestamp": 99_000}
+    none = {"counts": {"completed": 0, "failed": 2}, "latest": {"completed": None, "failed": failed}}
     row = collect.job_record(OVERVIEW, none, 10.0)
-    assert (row["age_s"], row["took_ms"], row["failed"]) == (None, None, 2)
+    assert (row["age_s"], row["took_ms"], row["failed"], row["failing"]) == (None, None, 2, True)
+    then = checkpoints(100.0)
+    assert not collect.job_record(OVERVIEW, then, 100.0)["failing"]
+    then["latest"]["failed"] = failed
+    assert not collect.job_record(OVERVIEW, then, 100.0)["failing"], "one has been completed since"
     assert collect.job_record(OVERVIEW, checkpoints(100.0), 100.0)["age_s"] == pytest.approx(0.7)
 
 
