@@ -150,7 +150,7 @@ class Results:
         self._counted: ColumnDecoder | None = None
         self._publisher = Publisher(settings.redis.url, self.totals)
         self._recent: dict[str, Recent] = {}
-        self._published: dict[str, list[bytes]] = {}
+        self._published: dict[str, dict[str, list[bytes]]] = {}
         self._rates = Rates()
         self._batch = Batch()
         self._backoff = Backoff()
@@ -241,13 +241,14 @@ class Results:
             self._publish_decisions()
 
     def _publish_decisions(self) -> None:
-        """Publish the last decisions of every account that has new ones."""
+        """Publish the last decisions of every account, of each kind only where there is a new one."""
         for account, past in self._recent.items():
-            newest = list(past.newest.values())[-LAST_INSTRUMENTS:]
-            if self._published.get(account) != newest:
-                judged = [self._read(message) for message in reversed(past.judged)]
-                if self._publisher.decisions(account, judged, [self._read(message) for message in reversed(newest)]):
-                    self._published[account] = newest
+            now = {"newest": list(past.newest.values())[-LAST_INSTRUMENTS:], "judged": list(past.judged)}
+            before = self._published.get(account, {})
+            fresh = {kind: [self._read(message) for message in reversed(messages)]
+                     for kind, messages in now.items() if messages != before.get(kind)}
+            if fresh and self._publisher.decisions(account, fresh):
+                self._published[account] = now
 
     def take(self, messages: Iterable[Message]) -> None:
         """Put messages into totals and batch."""

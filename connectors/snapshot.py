@@ -123,12 +123,11 @@ class Publisher:
             return False
 
 
-    def decisions(self, account: str, judged: Sequence[Row], newest: Sequence[Row]) -> bool:
-        """Write an account's last decisions, newest first; False where Redis did not take them."""
-        mapping = {"judged": json.dumps([told(row) for row in judged]),
-                   "newest": json.dumps([told(row) for row in newest])}
+    def decisions(self, account: str, fresh: Mapping[str, Sequence[Row]]) -> bool:
+        """Write an account's last decisions, `judged` or `newest` or both; False where Redis did not take them."""
         try:
-            self._redis.hset(decisions_key(account), mapping=mapping)
+            self._redis.hset(decisions_key(account), mapping={
+                kind: json.dumps([told(row) for row in rows]) for kind, rows in fresh.items()})
             return True
         except redis.RedisError:
             self._totals.errors["redis"] += 1
