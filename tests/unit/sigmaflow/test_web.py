@@ -14,13 +14,15 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from connectors import snapshot
 from sigmaflow import __main__ as program
-from sigmaflow import doctor, report_page
+from sigmaflow import doctor, report_page, smoke_chain, smoke_servers
+from sigmaflow.errors import UserError
 from sigmaflow.settings import ROOT, Settings, load
 from sigmaflow.web import collect
 from sigmaflow.web.parts import Found, Part
@@ -457,6 +459,18 @@ def test_the_doctor_knows_the_page(tmp_path: Any, market: Market) -> None:
         here = nowhere.model_copy(update={"web": nowhere.web.model_copy(update={"port": server.server_port})})
         (up,) = doctor.page(doctor.Patient(here, meant=True, programs=frozenset()))
     assert (up.verdict, up.found) == ("ok", f"answers at {here.web.url}")
+
+
+def test_the_smoke_test_asks_for_every_part(tmp_path: Any, market: Market) -> None:
+    with served(market.parts()) as server, ExitStack() as cleanup:
+        s = load(environ={"SIGMAFLOW_WEB_PORT": str(server.server_port), "SIGMAFLOW_DATA_DIR": str(tmp_path)})
+        bench = smoke_chain.Bench(s, tmp_path / "smoke.html", cleanup)
+        assert smoke_servers.page(bench) == f"{server.url}: 6 parts, each with its data"
+        market.away.add("Flink")
+        time.sleep(0.3)
+        with pytest.raises(UserError, match="Flink does not answer"):
+            smoke_servers.page(bench)
+        market.away.clear()
 
 
 def test_serving_leaves_no_thread_behind(market: Market) -> None:
