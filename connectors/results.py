@@ -34,7 +34,7 @@ from connectors.metrics import Exporter, Totals, serve
 from connectors.offsets import Rates, end_offsets
 from connectors.questdb import QuestDB, QuestDBError
 from connectors.registry import Registry, RegistryError, later
-from connectors.snapshot import Publisher, Recent
+from connectors.snapshot import LAST_INSTRUMENTS, Publisher, Recent
 from schemas.codec import NULL_LONG, Columns
 from schemas.codec import Decoder as ColumnDecoder
 from sigmaflow.errors import UserError
@@ -54,7 +54,9 @@ SNAPSHOT_S = 0.5
 RATES_S = 1.0
 BACKOFF_S = (0.5, 5.0)
 READ_MESSAGES = 2_000
-COUNTED = ("account", "partition", "offset", "order_id", "failed_gate", "gates")
+DECISIONS_S = 1.0
+"""How often the last decisions are decoded whole and published."""
+COUNTED = ("account", "venue", "symbol", "partition", "offset", "intent_id", "order_id", "failed_gate", "gates")
 """Fields of a decision that are read here."""
 
 
@@ -148,11 +150,12 @@ class Results:
         self._counted: ColumnDecoder | None = None
         self._publisher = Publisher(settings.redis.url, self.totals)
         self._recent: dict[str, Recent] = {}
+        self._published: dict[str, dict[str, list[bytes]]] = {}
         self._rates = Rates()
         self._batch = Batch()
         self._backoff = Backoff()
         self._paused = False
-        self._next_snapshot = 0.0
+        self._next_snapshot = self._next_decisions = 0.0
         self._takers: dict[str, Callable[[dict[str, Any], Message], None]] = {
             self._topics.equity: self._equity,
             self._topics.fills: self._fill,
@@ -233,6 +236,19 @@ class Results:
         if now >= self._next_snapshot:
             self._next_snapshot = now + SNAPSHOT_S
             self._publisher.publish(self._recent, self._rates.per_second())
+        if now >= self._next_decisions:
+            self._next_decisions = now + DECISIONS_S
+            self._publish_decisions()
+
+    def _publish_decisions(self) -> None:
+        """Publish the last decisions of every account, of each kind only where there is a new one."""
+        for account, past in self._recent.items():
+            now = {"newest": list(past.newest.values())[-LAST_INSTRUMENTS:], "judged": list(past.judged)}
+            before = self._published.get(account, {})
+            fresh = {kind: [self._read(message) for message in reversed(messages)]
+                     for kind, messages in now.items() if messages != before.get(kind)}
+            if fresh and self._publisher.decisions(account, fresh):
+                self._published[account] = now
 
     def take(self, messages: Iterable[Message]) -> None:
         """Put messages into totals and batch."""
@@ -266,8 +282,11 @@ class Results:
             if verdict:
                 self.totals.undecodable[self._topics.decisions] += 1
             else:
-                self.totals.decision(columns["account"].at(row).decode(), columns["order_id"][row] != NULL_LONG,
+                account = columns["account"].at(row).decode()
+                self.totals.decision(account, columns["order_id"][row] != NULL_LONG,
                                      columns["failed_gate"].at(row).decode())
+                self._past(account).decided((columns["venue"].at(row), columns["symbol"].at(row)),
+                                            columns["intent_id"][row] != NULL_LONG, messages[row].value())
                 self.totals.decided(int(columns["partition"][row]), int(columns["offset"][row]),
                                     messages[row].timestamp()[1])
         self._gates(columns)

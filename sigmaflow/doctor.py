@@ -297,6 +297,13 @@ def results(patient: Patient) -> list[Finding]:
     return [Finding("results", OK, f"{sum(line.startswith('sigmaflow_') for line in lines)} series")]
 
 
+def page(patient: Patient) -> list[Finding]:
+    """The web page answers."""
+    if probes.answers(probes.web, patient.settings):
+        return [Finding("web page", OK, f"answers at {patient.settings.web.url}")]
+    return [patient.silent("web page", "web")]
+
+
 def clocks(patient: Patient) -> list[Finding]:
     """This clock agrees with those of Redis and QuestDB, and no record in Kafka comes from its future."""
     s = patient.settings
@@ -477,4 +484,4 @@ def progress(name: str, state: str, counts: Mapping[str, int], latest: Mapping[s
 
 
 CHECKS: tuple[Check, ...] = (java, python, packages, jar_files, ports, disk, memory, left_over, servers, results,
-                             clocks, topics, contracts, registered, jobs)
+                             page, clocks, topics, contracts, registered, jobs)

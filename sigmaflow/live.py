@@ -125,7 +125,7 @@ class Feed:
     def _flink(self, view: View) -> View:
         url = self._settings.flink.rest_url
         overview = get_json(f"{url}/jobs/overview")["jobs"]
-        living = [job for job in overview if job["state"] not in ENDED and _own(job["name"])]
+        living = [job for job in overview if job["state"] not in ENDED and of_chain(job["name"])]
         chain = Chain(
             names=tuple(sorted(job["name"] for job in living)),
             state=min((job["state"] for job in living), key=lambda s: (s == "RUNNING", s), default=""),
@@ -146,10 +146,10 @@ def once(account: str) -> dict[str, Any]:
     return asdict(feed.look())
 
 
-def _own(name: str) -> bool:
+def of_chain(name: str) -> bool:
     """Whether a job is of the chain on its own topics: "pipeline (default)", while a run kept apart adds its namespace.
 
-    >>> _own("pipeline (default)"), _own("fills (reference) reference-1a1f")
+    >>> of_chain("pipeline (default)"), of_chain("fills (reference) reference-1a1f")
     (True, False)
     """
     return name.endswith(")")

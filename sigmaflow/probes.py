@@ -67,6 +67,11 @@ def prometheus(settings: Settings) -> bool:
         return bool(answer.status == 200)
 
 
+def web(settings: Settings) -> bool:
+    """The web page lists its parts."""
+    return bool(get_json(f"{settings.web.url}/api")["parts"])
+
+
 def servers(settings: Settings) -> dict[str, tuple[Callable[[Settings], bool], list[str]]]:
     """Label of each server: its probe and the programs it consists of."""
     managers = [f"taskmanager-{i}" for i in range(1, settings.flink.taskmanagers + 1)]

@@ -213,13 +213,15 @@ def _prometheus(settings: Settings, executable: str) -> Program:
 
 
 def _edges(settings: Settings) -> list[Program]:
-    """The market and the results: started when the chain runs."""
+    """The market, the results and the web page: started when the chain runs."""
 
-    def module(name: str, label: str) -> Program:
-        command = [str(settings.python), "-m", f"connectors.{name}"]
+    def python(name: str, label: str, *arguments: str) -> Program:
+        command = [str(settings.python), "-m", *arguments]
         return Program(name, label, command, base_environment(settings), autostart=False)
 
-    return [module("results", "Results"), module("simulate", "Market simulator")]
+    return [python("results", "Results", "connectors.results"),
+            python("simulate", "Market simulator", "connectors.simulate"),
+            python("web", "Web page", "sigmaflow", "web")]
 
 
 def write_files(settings: Settings) -> list[Program]:

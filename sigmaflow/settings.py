@@ -190,6 +190,18 @@ class Metrics(Part):
         return f"http://{self.host}:{self.port}/metrics"
 
 
+class Web(Part):
+    """The live web page: read only, without a password, so on this machine unless `host` says otherwise."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(ge=1, le=65535)
+
+    @property
+    def url(self) -> str:
+        """Address of the page; on this machine where it listens on every address."""
+        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+
+
 class Grafana(Part):
     """Grafana; compose only."""
 
@@ -228,6 +240,7 @@ class Settings(Part):
     redis: Redis
     prometheus: Prometheus
     metrics: Metrics
+    web: Web
     grafana: Grafana
     alertmanager: Alertmanager
 
@@ -260,7 +273,7 @@ class Settings(Part):
         """Every port of the local stack by its setting's name, offset included."""
         named = {
             f"{part}.{key}": value
-            for part in ("kafka", "registry", "flink", "zookeeper", "questdb", "redis", "prometheus", "metrics")
+            for part in ("kafka", "registry", "flink", "zookeeper", "questdb", "redis", "prometheus", "metrics", "web")
             for key, value in getattr(self, part).model_dump().items()
             if key == "port" or key.endswith("_port")
         }

@@ -77,6 +77,7 @@ def layers(settings: Settings) -> list[Layer]:
         Layer("QuestDB", servers.questdb, "run make start; its log: make logs PROGRAM=questdb", programs=("questdb",)),
         Layer("Metrics", servers.metrics, "run make start; its log: make logs PROGRAM=results", ("Topics",),
               ("results",)),
+        Layer("Page", servers.page, "run make start; its log: make logs PROGRAM=web", ("Metrics",), ("web",)),
         Layer("Flink", chain.flink, "run make start; its log: make logs PROGRAM=taskmanager-1", ("Topics",),
               ("jobmanager", *managers)),
         Layer("Chain", chain.chain, "look at the job in the Flink web UI, or make logs PROGRAM=taskmanager-1",

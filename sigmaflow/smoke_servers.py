@@ -134,6 +134,18 @@ def metrics(bench: Bench) -> str:
     return f"{s.metrics.url}: {len(lines)} series"
 
 
+def page(bench: Bench) -> str:
+    """The web page is served whole, and each of its parts can be had."""
+    s = bench.settings
+    _until("the web page to answer", lambda: probes.web(s), OSError)
+    parts = probes.get_json(f"{s.web.url}/api")["parts"]
+    silent = [answer["error"] for part in parts
+              if (answer := probes.get_json(f"{s.web.url}/api/{part['part']}", TIMEOUT_S))["error"]]
+    if silent:
+        raise UserError("page", "every part must be had", "; ".join(silent), "run make start")
+    return f"{s.web.url}: {len(parts)} parts, each with its data"
+
+
 def prometheus(bench: Bench) -> str:
     """Prometheus has read the results process's and Flink's figures."""
     url = f"{bench.settings.prometheus.url}/api/v1/query?" + urllib.parse.urlencode({"query": "up"})

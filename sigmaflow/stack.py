@@ -28,8 +28,8 @@ from sigmaflow.settings import Settings, load
 # Expected seconds until a server answers, measured on two busy cores: only shapes the progress bars.
 USUAL_S = {"Kafka": 8, "Schema registry": 14, "ZooKeeper": 3, "Flink": 16, "QuestDB": 5, "Redis": 1, "Prometheus": 1}
 TIMEOUT_S = 180
-EDGES = ("simulate", "results")
-"""Programs that need the chain."""
+EDGES = ("simulate", "results", "web")
+"""Programs around the chain, started after it and stopped before it."""
 
 
 @contextmanager
@@ -202,8 +202,16 @@ def status() -> dict[str, Any]:
         raise NotRunning("status", "the stack must run", "it does not", "run make start")
     states = supervise.states(s)
     parts = [_part(label, states, names, probes.answers(probe, s)) for label, (probe, names) in servers(s).items()]
-    parts += [_part(name, states, [name], None) for name in EDGES]
-    return {"parts": parts, "memory_bytes": sum(part["memory_bytes"] for part in parts), "jobs": _jobs(s)}
+    parts += [_part(name, states, [name], _edge_answers(name, states, s)) for name in EDGES if name in states]
+    memory = sum(part["memory_bytes"] for part in parts)
+    return {"page": s.web.url, "parts": parts, "memory_bytes": memory, "jobs": _jobs(s)}
+
+
+def _edge_answers(name: str, states: Mapping[str, Mapping[str, Any]], settings: Settings) -> bool | None:
+    """Whether the web page answers where it runs; nothing is asked of the other edges."""
+    if name != "web" or states[name]["statename"] != "RUNNING":
+        return None
+    return probes.answers(probes.web, settings)
 
 
 def _part(name: str, states: Mapping[str, Mapping[str, Any]], programs: list[str],
@@ -233,6 +241,7 @@ def print_status(answer: Record) -> None:
                   "processes": ", ".join(f"{name} {state}" for name, state in part["programs"].items()),
                   "memory": size(part["memory_bytes"]) if part["memory_bytes"] else ""} for part in answer["parts"]],
                 cell=lambda _, value: str(value))
+    console().print(f"web page {answer['page']}")
     console().print(f"memory in all {size(answer['memory_bytes'])}")
     for job in answer["jobs"]:
         console().print(f"job {job['name']} {job['state']} {job['id']}, {job['checkpoints']} checkpoints completed")

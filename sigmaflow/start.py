@@ -14,7 +14,7 @@ from sigmaflow.output import console
 from sigmaflow.settings import Settings, load
 
 CHAIN = "jobs/pipeline.py"
-EDGES = ("results", "simulate")
+EDGES = ("results", "simulate", "web")
 
 
 def run(show: bool = True, market: bool = True) -> dict[str, Any]:
@@ -125,9 +125,7 @@ def stop_chain(settings: Settings) -> None:
 
 
 def _edge(settings: Settings, name: str) -> None:
-    """Start the market or the results process and see that it stays up."""
-    if not _has(settings, f"connectors/{name}.py"):
-        return
+    """Start the market, the results process or the web page and see that it stays up."""
     supervise.start_program(settings, name)
     if supervise.states(settings)[name]["statename"] not in ("RUNNING", "STARTING"):
         raise Failed("start", f"{name} must keep running", "it exits", f"read {settings.log_dir}/{name}.log")
@@ -136,7 +134,7 @@ def _edge(settings: Settings, name: str) -> None:
 def places(settings: Settings) -> dict[str, str | None]:
     """Address of everything that answers; None for Prometheus where it is not installed."""
     s = settings
-    return {"Flink web UI": s.flink.rest_url, "Schema registry": s.registry.ui_url,
+    return {"Web page": s.web.url, "Flink web UI": s.flink.rest_url, "Schema registry": s.registry.ui_url,
             "QuestDB console": s.questdb.http_url, "Prometheus": s.prometheus.url, "Metrics": s.metrics.url,
             "Kafka": s.kafka.bootstrap, "Redis": s.redis.url}
 

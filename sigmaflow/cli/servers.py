@@ -81,6 +81,21 @@ def alerts(as_json: AsJson = False) -> None:
     raise typer.Exit(1 if answer["firing"] else 0)
 
 
+@command(app, PANEL, "sigmaflow web --port 8090")
+def web(
+    account: Annotated[str, typer.Option(help="Account that is shown.")] = "paper",
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="web.port of the settings when left out.")] = None,
+) -> None:
+    """Serve the live web page until interrupted; the running stack does so already (see sigmaflow status).
+
+    It is read only and asks for no password, so it listens on this machine alone unless web.host says otherwise. The
+    same figures are JSON beneath /api, which lists them.
+    """
+    from sigmaflow.web import command as module
+
+    module.run(account, port)
+
+
 @command(app, PANEL, "sigmaflow doctor", "sigmaflow doctor --running", "sigmaflow doctor --json")
 def doctor(
     running: Annotated[bool, typer.Option("--running", help="The stack must run: a silent server is bad.")] = False,

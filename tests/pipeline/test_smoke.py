@@ -11,7 +11,8 @@ from sigmaflow import probes, smoke, supervise
 from sigmaflow import stack as local
 from sigmaflow.settings import Settings
 
-HEALTHY = ("Prerequisites", "Kafka", "Registry", "Topics", "Redis", "QuestDB", "Metrics", "Flink", "Chain", "Report")
+HEALTHY = ("Prerequisites", "Kafka", "Registry", "Topics", "Redis", "QuestDB", "Metrics", "Page", "Flink", "Chain",
+           "Report")
 
 
 def lines(text: str) -> dict[str, tuple[str, str]]:
@@ -32,7 +33,8 @@ def stopped(settings: Settings, *names: str) -> Iterator[None]:
 
 
 def test_every_layer_of_a_healthy_stack_is_ok(stack: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    supervise.start_program(stack, "results")  # another test may have stopped it, which would be reported
+    for program in ("results", "web"):  # another test may have stopped them, which would be reported
+        supervise.start_program(stack, program)
     assert smoke.run(stack) == 0
     found = lines(capsys.readouterr().out)
     assert {name: verdict for name, (verdict, _) in found.items()} == dict.fromkeys(found, "ok")

@@ -70,6 +70,7 @@ def test_compose_serves_the_ports_of_the_settings() -> None:
     assert published("questdb") == {S.questdb.http_port, S.questdb.pg_port, S.questdb.ilp_port}
     assert published("redis") == {S.redis.port}
     assert published("results") == {S.metrics.port}
+    assert published("web") == {S.web.port}
     assert published("prometheus") == {S.prometheus.port}
     assert published("grafana") == {S.grafana.port}
     assert published("alertmanager") == {S.alertmanager.port}
@@ -91,6 +92,11 @@ def test_compose_names_settings_that_exist() -> None:
     for key in environment:
         part, name = key.removeprefix("SIGMAFLOW_").lower().split("_", 1)
         assert hasattr(getattr(s, part), name), key
+
+
+def test_edges_run_the_same_commands() -> None:
+    local = {program.name: program.command[1:] for program in programs._edges(S)}
+    assert {name: SERVICES[name]["entrypoint"][1:] for name in local} == local
 
 
 def test_broker_is_the_same_in_compose(tmp_path: Path) -> None:

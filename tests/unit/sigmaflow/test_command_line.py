@@ -28,7 +28,7 @@ from sigmaflow.settings import ROOT, load
 WANTED = {"help", "start", "stop", "status", "restart", "logs", "clean", "setup-topics", "monitor-topics", "smoke-test",
           "dashboard", "metrics", "check", "test", "reference", "replay", "report", "audit", "doctor"}
 COMMANDS = dict(docs.commands())
-SILENT = {"up", "stop", "restart", "logs", "clean", "feed", "traces"}
+SILENT = {"up", "stop", "restart", "logs", "clean", "feed", "traces", "web"}
 """Commands without --json: they show nothing, or what others have written."""
 
 WRONG = [

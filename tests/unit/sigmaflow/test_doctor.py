@@ -18,7 +18,7 @@ from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
 HOUR_MS = 3_600_000
-NEED_SERVERS = {"Kafka", "Schema registry", "ZooKeeper", "Flink", "QuestDB", "Redis", "results"}
+NEED_SERVERS = {"Kafka", "Schema registry", "ZooKeeper", "Flink", "QuestDB", "Redis", "results", "web page"}
 
 
 @pytest.fixture
