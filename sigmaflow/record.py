@@ -6,7 +6,7 @@ two million marks is then read in seconds and held in a few hundred MB.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -78,11 +78,18 @@ def read_topic(settings: Settings, topic: str, columns: tuple[str, ...], namespa
 
 
 def _chunk(decoder: Decoder, reader: Mapping[str, Any], chunk: list[Message]) -> pd.DataFrame:
-    batch = decoder.decode([message.value() for message in chunk])
+    stamps = np.fromiter((message.timestamp()[1] for message in chunk), np.int64, len(chunk))
+    return decoded(decoder, reader, [message.value() for message in chunk], stamps)
+
+
+def decoded(decoder: Decoder, reader: Mapping[str, Any], values: Sequence[bytes | None],
+            kafka_ms: Any = None) -> pd.DataFrame:
+    """Return messages as a frame of the reader's fields, and `kafka_ms` where it is given; unreadable ones left out."""
+    batch = decoder.decode(values)
     columns = plain_columns(batch.columns, scaled(reader))
     data = {name: _column(columns[name], name, reader) for name in column_kinds(reader)}
-    data["kafka_ms"] = np.fromiter((message.timestamp()[1] for message in chunk), np.int64, len(chunk))
-    return pd.DataFrame(data)[batch.verdict == 0]
+    stamps = {} if kafka_ms is None else {"kafka_ms": kafka_ms}
+    return pd.DataFrame(data | stamps)[batch.verdict == 0]
 
 
 def _column(values: Any, name: str, reader: Mapping[str, Any]) -> Any:
