@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobs.chain.bounded import BoundedEdges, Pipeline
-from jobs.chain.messages import Emission
+from jobs.chain.inprocess import contracts
+from jobs.chain.messages import Emission, MicroBatch
+from jobs.chain.shard import TICKS
+from jobs.warm import TICKS_EACH, ticks
 from sigmaflow.backtest.inputs import Input
 from sigmaflow.backtest.results import Collector
 from udfs.models import Models
@@ -29,6 +32,17 @@ class Ran:
     def speed(self) -> float:
         """Ticks a second."""
         return self.results.counts.ticks / self.seconds if self.seconds > 0 else 0.0
+
+
+def warm(profile: Profile) -> None:
+    """Load the compiled kernels, or compile them where there are none yet, so that no run is charged with it."""
+    pipeline = Pipeline(profile, contracts(), BoundedEdges([TICKS_EACH + 1]), 1)
+    messages = ticks(TICKS_EACH)
+    results = Collector(contracts())
+    for emission in pipeline.process(MicroBatch(TICKS, 0, messages, range(len(messages)))):
+        results.take(emission)
+    for frame in results.frames.values():
+        frame.whole()
 
 
 def run(given: Input, profile: Profile, models: Models | None = None, progress: Progress = lambda ticks: None,

@@ -20,8 +20,6 @@ from sigmaflow.record import Frames
 from sigmaflow.report_costs import KEY
 
 COLUMNS = {EQUITY: record.EQUITY, FILLS: record.FILLS, DECISIONS: record.DECISIONS}
-NOTHING_SENT = "no order needed"
-
 Select = Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -72,12 +70,16 @@ class Counts:
 
 
 class Collector:
-    """Takes all emissions of a run. `lean` keeps of the decisions none but those that sent an order, and counts all."""
+    """Takes all emissions of a run. `lean` leaves the decisions out, one for each tick, but for their time.
+
+    `span_ns` is the event time from the first admitted tick to the last.
+    """
 
     def __init__(self, contracts: Contracts, lean: bool = False) -> None:
-        select = {DECISIONS: self._sent} if lean else {}
+        self._lean, self._times = lean, (2**63 - 1, 0)
+        select = {DECISIONS: self._timed}
         self.frames = {topic: Frame(topic, columns, contracts, select.get(topic)) for topic, columns in COLUMNS.items()}
-        self.counts, self.decisions = Counts(), 0
+        self.counts = Counts()
         self._letters = RecordReader(contracts.writers(DEAD))
 
     def take(self, emission: Emission) -> None:
@@ -86,10 +88,17 @@ class Collector:
             self.counts.dead.update(self._letters.read(value)["reason"] for value in emission.values)
         elif emission.topic in self.frames:
             self.frames[emission.topic].take(emission.values)
-            self.decisions += len(emission.values) if emission.topic == DECISIONS else 0
 
-    def _sent(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows[rows["order_id"].notna()]
+    def _timed(self, rows: pd.DataFrame) -> pd.DataFrame:
+        if len(rows):
+            first, last = int(rows["ts_order"].iloc[0]), int(rows["ts_order"].iloc[-1])  # decisions are in order
+            self._times = min(self._times[0], first), max(self._times[1], last)
+        return rows[:0] if self._lean else rows
+
+    @property
+    def span_ns(self) -> int:
+        """0 until `frames` were made whole, and where no tick was admitted."""
+        return max(0, self._times[1] - self._times[0])
 
 
 def trades(log: TickLog, contracts: Contracts) -> pd.DataFrame:
