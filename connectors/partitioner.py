@@ -14,8 +14,8 @@ MASK, SEED, MIX = 0xFFFFFFFF, 0x9747B28C, 0x5BD1E995
 def partition(key: bytes, count: int) -> int:
     """Partition of a key among `count`, as the clients' partitioner murmur2_random chooses it.
 
-    >>> [partition(key, 4) for key in (b"SIM:BTCUSDT", b"SIM:ETHUSDT")]
-    [0, 1]
+    >>> [partition(key, 4) for key in (b"SIM:BTCUSDT", b"SIM:ETHUSDT", b"REF:SYM0")]
+    [2, 2, 0]
     """
     return (murmur2(key) & 0x7FFFFFFF) % count
 

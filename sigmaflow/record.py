@@ -105,17 +105,21 @@ def _column(values: Any, name: str, reader: Mapping[str, Any]) -> Any:
 
 
 def _strings(column: Text) -> Any:
-    """Return a text column as objects; each different text is made once."""
-    known: dict[bytes, str] = {}
-    pool = column.pool.tobytes()
-    out = np.empty(len(column.start), dtype=object)
-    for row, (start, length) in enumerate(zip(column.start.tolist(), column.length.tolist(), strict=True)):
-        raw = pool[start : start + length]
-        text = known.get(raw)
-        if text is None:
-            text = known[raw] = raw.decode()
-        out[row] = text
-    return out
+    """Return a text column as objects; each different text is made once.
+
+    >>> _strings(Text.table([b"a", b"", b"bc"]).take(np.array([2, 0, 2, 1]))).tolist()
+    ['bc', 'a', 'bc', '']
+    """
+    width = int(column.length.max(initial=0))
+    places = column.start[:, None] + np.arange(width)
+    letters = np.zeros((len(column.start), width + 1), np.uint8)  # never empty, and a text ends where its zeros begin
+    inside = np.arange(width) < column.length[:, None]
+    letters[:, :width][inside] = column.pool[places[inside]]
+    if len(letters) and (letters == letters[0]).all():  # as often: no sorting then
+        return np.full(len(letters), column.at(0).decode(), dtype=object)
+    _, first, of = np.unique(letters.view(f"S{width + 1}").ravel(), return_index=True, return_inverse=True)
+    texts = np.array([column.at(row).decode() for row in first.tolist()], dtype=object)
+    return texts[of]
 
 
 def _chunks(messages: Iterable[Message]) -> Iterator[list[Message]]:

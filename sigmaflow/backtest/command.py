@@ -103,8 +103,8 @@ def lines(found: Record) -> Iterator[str]:
     yield (f"trading   {found['orders']:,} orders, {found['fills']:,} fills, turnover {_times(found['turnover'])}, "
            f"hit rate {_share(found['hit_rate'])}")
     yield f"costs     fees {money(found['fees'])}, slippage against the decision's mid {money(found['slippage'])}"
-    yield (f"risk      CVaR 97.5 % of a bar {money(_number(found['cvar']))}; {_share(found['beyond_cvar'])} of bars lost "
-           "more than the ledger's CVaR (2.5 % at most where it is right)")
+    yield (f"risk      CVaR 97.5 % of a bar {money(_number(found['cvar']))}; {_share(found['beyond_cvar'])} of bars "
+           "lost more than the ledger's CVaR (2.5 % at most where it is right)")
     yield f"speed     {found['ticks_per_second']:,} ticks/s ({found['seconds']:.2f} s, engine {found['engine']})"
     yield from (f"written   {file}" for file in found["files"])
     yield f"tear sheet {found['report']}"
@@ -114,7 +114,8 @@ def _ticks(found: Record) -> str:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in found["rejected_by_reason"].items())
     bad = f", {found['rejected']:,} rejected ({reasons})" if reasons else ", none rejected"
     edge = f"; {found['rejected_at_edge']:,} lines could not be read" if found["rejected_at_edge"] else ""
-    return (f"ticks     {found['ticks']:,}: {found['accepted']:,} accepted, {found['duplicate']:,} duplicate{bad}{edge}")
+    counts = f"{found['accepted']:,} accepted, {found['duplicate']:,} duplicate"
+    return f"ticks     {found['ticks']:,}: {counts}{bad}{edge}"
 
 
 def _number(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""One backtest run: a log through the chain's workers in this process, or through its job graph in an embedded Flink."""
+"""One run of a backtest in this process: a log through the chain's workers."""
 
 from __future__ import annotations
 

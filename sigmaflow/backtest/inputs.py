@@ -1,4 +1,4 @@
-"""Where a backtest's ticks come from: recorded files of any known format, reference Parquet, or a span of a run's log."""
+"""Where a backtest's ticks come from: recorded files of any known format, Parquet, or a span of a run's log."""
 
 from __future__ import annotations
 
@@ -129,7 +129,8 @@ def from_log(settings: Settings, namespace: str, path: Path, since: int | None, 
                               [m.timestamp()[1] // 1_000 for m in own])
         log = writer.finish()
     if not log.rows:
-        raise UserError(STAGE, f"the span of {name} must hold ticks", "it holds none", "give another --since or --until")
+        raise UserError(STAGE, f"the span of {name} must hold ticks", "it holds none",
+                        "give another --since or --until")
     frontiers, rulings = recording.settled(settings, namespace, known)  # after the ticks, so that none is missed
     judged = [ruling for ruling in rulings if ruling.kind in (KNOWN, UNKNOWN)]
     return Input(log, f"log of {namespace or 'market'}", known, frontiers, judged)

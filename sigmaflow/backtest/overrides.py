@@ -34,7 +34,7 @@ def names() -> dict[str, FieldInfo]:
     >>> names()["sizing.entry"].description
     'Least absolute score that may change the target.'
     """
-    found = {}
+    found: dict[str, FieldInfo] = {}
     for part, held in Profile.model_fields.items():
         kind = held.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):

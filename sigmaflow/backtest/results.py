@@ -26,7 +26,8 @@ Select = Callable[[pd.DataFrame], pd.DataFrame]
 class Frame:
     """Named fields of one topic's messages, decoded a chunk at a time; `select` keeps what is wanted of a chunk."""
 
-    def __init__(self, topic: str, columns: tuple[str, ...], contracts: Contracts, select: Select | None = None) -> None:
+    def __init__(self, topic: str, columns: tuple[str, ...], contracts: Contracts,
+                 select: Select | None = None) -> None:
         schema = contracts.schema(topic)
         self._reader = schema | {"fields": [f for f in schema["fields"] if f["name"] in columns]}
         self._decoder, self._select = Decoder(self._reader, contracts.writers(topic)), select
@@ -77,8 +78,9 @@ class Collector:
 
     def __init__(self, contracts: Contracts, lean: bool = False) -> None:
         self._lean, self._times = lean, (2**63 - 1, 0)
+        columns = COLUMNS | ({DECISIONS: ("ts_order",)} if lean else {})
         select = {DECISIONS: self._timed}
-        self.frames = {topic: Frame(topic, columns, contracts, select.get(topic)) for topic, columns in COLUMNS.items()}
+        self.frames = {topic: Frame(topic, of, contracts, select.get(topic)) for topic, of in columns.items()}
         self.counts = Counts()
         self._letters = RecordReader(contracts.writers(DEAD))
 

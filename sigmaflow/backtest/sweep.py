@@ -34,6 +34,7 @@ from udfs.profiles import Profile
 STAGE = "sweep"
 POINTS = 400
 """Points of a curve in the plot."""
+NO_RATIO = "No run has a Sharpe ratio: none moved its equity, or the input is shorter than two bars."
 LUCK = 0.95
 """Deflated Sharpe ratio from which the best run is taken for more than luck."""
 
@@ -83,7 +84,7 @@ def trial(given: Input, profile: Profile, models: Models, change: Change,
     found = figures.of(ran, held, profile)
     changes = figures.changes(held.equity, int(found.bar_s * stats.SECOND))
     equity = held.equity
-    keep = np.unique(np.linspace(0, max(0, len(equity) - 1), POINTS).astype(np.int64)) if len(equity) else []
+    keep = np.unique(np.linspace(0, len(equity) - 1, POINTS).astype(np.int64)) if len(equity) else np.zeros(0, np.int64)
     return Trial(change, profile.digest, found, *sharpe.moments(changes), equity["ts_order"].to_numpy()[keep],
                  equity["equity"].to_numpy()[keep], ran.results.counts.record())
 
@@ -148,7 +149,7 @@ def _follow(futures: Sequence[Future[Trial]], poll: Any) -> None:
 def comparison(trials: Sequence[Trial], earlier: int = 0) -> dict[str, Any]:
     """What is printed: a row for each trial, and what the best one is worth after as many as were tried.
 
-    `earlier` trials of other sweeps over the same data count too. A trial without a ratio counts, and is never the best.
+    `earlier` trials of other sweeps over the same data count too; so does a trial without a ratio.
     """
     ratios = np.array([t.figures.sharpe for t in trials])
     known = np.flatnonzero(np.isfinite(ratios))
@@ -181,17 +182,26 @@ def _shown(best: bool, row: Record) -> dict[str, Any]:
     def share(name: str) -> str:
         return percent(math.nan if row[name] is None else row[name])
 
-    return {"": "*" if best else "", **row["settings"], "return": share("return"), "profit": money(row["profit"]),
+    return {"best": "*" if best else " ", **row["settings"], "return": share("return"), "profit": money(row["profit"]),
             "Sharpe": with_error(row), "drawdown": share("max_drawdown"), "orders": row["orders"],
             "fills": row["fills"], "fees": money(row["fees"]), "slippage": money(row["slippage"]),
             "CVaR": money(math.nan if row["cvar"] is None else row["cvar"]), "beyond CVaR": share("beyond_cvar"),
-            "deflated": share("deflated_sharpe"), "rejected": row["rejected"], "state": row["state"].lower()}
+            "deflated": chance(row["deflated_sharpe"]), "rejected": row["rejected"], "state": row["state"].lower()}
+
+
+def chance(probability: float | None) -> str:
+    """A probability as a percentage.
+
+    >>> chance(0.9004), chance(None)
+    ('90.0 %', 'n/a')
+    """
+    return "n/a" if probability is None else f"{100 * probability:.1f} %"
 
 
 def verdict(found: Record) -> Iterator[str]:
     """What the best run is worth, in words."""
     if found["best"] is None:
-        yield "No run has a Sharpe ratio: none moved its equity."
+        yield NO_RATIO
         return
     best, worth = found["runs"][found["best"]], found["deflated_sharpe"]
     yield (f"Best (*): {overrides.shown(best['settings'])}, Sharpe {with_error(best)} per bar of {best['bar_s']:g} s, "
@@ -200,8 +210,8 @@ def verdict(found: Record) -> Iterator[str]:
     if worth is None:
         yield f"Warning: {luck}; too few bars to tell luck from skill."
     elif worth < LUCK:
-        yield (f"Warning: {luck}. The deflated Sharpe ratio is {percent(worth)}, below {percent(LUCK)}: this can be "
+        yield (f"Warning: {luck}. The deflated Sharpe ratio is {chance(worth)}, below {chance(LUCK)}: this can be "
                "luck of the search. Test the choice on data that the sweep has not seen.")
     else:
-        yield (f"{luck[:1].upper()}{luck[1:]}; the deflated Sharpe ratio is {percent(worth)}. Still, test the choice "
+        yield (f"{luck[:1].upper()}{luck[1:]}; the deflated Sharpe ratio is {chance(worth)}. Still, test the choice "
                "on data that the sweep has not seen, and count all sweeps over these (--earlier).")

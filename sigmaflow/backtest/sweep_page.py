@@ -16,14 +16,15 @@ from sigmaflow.report_stats import Floats, Ints
 CURVES = 60
 """Curves drawn at most; the best is always one of them."""
 WIDE, HIGH, LEFT, FLOOR, TOP = 560, 240, 64, 200, 14
-STYLE = """<style>.line.run{stroke:var(--soft);opacity:.45;stroke-width:1}.line.best{stroke:var(--equity);stroke-width:2}
+STYLE = """<style>.line.run{stroke:var(--soft);opacity:.45;stroke-width:1}
+.line.best{stroke:var(--equity);stroke-width:2}
 .dot{fill:var(--soft)}.dot.best{fill:var(--equity)}.whisker{stroke:var(--soft);opacity:.5}
 .cell{fill:var(--equity)}tr.best td{font-weight:600}.legend .run::before{background:var(--soft)}
 .legend .best::before{background:var(--equity)}</style>"""
 
 COLUMNS = (("return", svg.percent, "Return"), ("profit", svg.money, "Profit"),
            ("sharpe", lambda v: f"{v:.3f}", "Sharpe per bar"), ("sharpe_error", lambda v: f"{v:.3f}", "± error"),
-           ("deflated_sharpe", svg.percent, "Deflated"), ("max_drawdown", svg.percent, "Drawdown"),
+           ("deflated_sharpe", lambda v: f"{100 * v:.1f} %", "Deflated"), ("max_drawdown", svg.percent, "Drawdown"),
            ("fills", svg.whole, "Fills"), ("fees", svg.money, "Fees"), ("slippage", svg.money, "Slippage"),
            ("cvar", svg.money, "CVaR 97.5 %"), ("beyond_cvar", svg.percent, "Beyond CVaR"))
 
@@ -108,11 +109,11 @@ def _spread(n: int, count: int) -> float:
 
 
 def _dot(found: Record, n: int, row: Record, x: float, y_of: Any) -> str:
-    error, kind = row["sharpe_error"] or 0.0, "dot best" if n == found["best"] else "dot"
-    title = f"{_name(found, n)}: {row['sharpe']:.3f} ± {error:.3f}"
-    return (f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{y_of(row["sharpe"] - error):.1f}" '
-            f'y2="{y_of(row["sharpe"] + error):.1f}"/><circle class="{kind}" cx="{x:.1f}" cy="{y_of(row["sharpe"]):.1f}" '
-            f'r="4"><title>{escape(title)}</title></circle>')
+    ratio, error, kind = row["sharpe"], row["sharpe_error"] or 0.0, "dot best" if n == found["best"] else "dot"
+    low, middle, high = (y_of(value) for value in (ratio - error, ratio, ratio + error))
+    return (f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
+            f'<circle class="{kind}" cx="{x:.1f}" cy="{middle:.1f}" r="4">'
+            f"<title>{escape(_name(found, n))}: {ratio:.3f} ± {error:.3f}</title></circle>")
 
 
 def _map(found: Record) -> str:

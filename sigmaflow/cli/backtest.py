@@ -65,9 +65,9 @@ def sweep(
     files: Files = None, recorded: Recorded = None, since: Since = "", until: Until = "", rows: Rows = 0,
     profile: Profile = "default",
     grid: Annotated[list[str] | None, typer.Option(
-        "--grid", metavar="NAME=A,B,C", help="Values of a setting to try; given again, every combination is run.")] = None,
+        "--grid", metavar="NAME=A,B,C", help="Values of a setting; given again, every combination is run.")] = None,
     settings: Set = None, model: Model = "",
-    earlier: Annotated[int, typer.Option(min=0, help="Trials of other sweeps over the same data, which count too.")] = 0,
+    earlier: Annotated[int, typer.Option(min=0, help="Trials of other sweeps over these data: they count too.")] = 0,
     processes: Annotated[int, typer.Option(min=0, help="Processes; 0 is one for each core.")] = 0,
     out: Annotated[Path, typer.Option(help="The page with plots and table.")] = Path("build/sweep.html"),
     as_json: AsJson = False,
