@@ -51,7 +51,6 @@ def test_both_engines_write_the_same_bytes(given: inputs.Input, monkeypatch: pyt
 
 
 def test_a_job_that_fails_says_why(given: inputs.Input) -> None:
-    gone = inputs.TickLog(Path("/dev/null"), given.log.ends)
-    broken = inputs.Input(gone, "nothing", given.contracts)
-    with pytest.raises(Failed, match="embedded Flink must run the job"):
-        embedded.run(broken, eager(), None, load())  # type: ignore[arg-type]
+    broken = load().model_copy(update={"python": Path("/bin/false")})
+    with pytest.raises(Failed, match="embedded Flink must run the job to its end, but it said nothing"):
+        embedded.run(given, eager(), Models(eager()), broken)
