@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -60,9 +60,9 @@ def from_files(files: Sequence[Path], path: Path, progress: Progress, rows: int 
                         "write for example: sigmaflow backtest btcusdt.gz")
     source = " ".join(file.name for file in files)
     if any(is_parquet(file) for file in files):
-        return _write(_parquet(files, rows, progress), path, source)
+        return write(_parquet(files, rows, progress), path, source)
     read = open_recording(list(files))
-    made = _write(_limited(_recorded(read, progress), rows), path, source)
+    made = write(_limited(_recorded(read, progress), rows), path, source)
     return Input(made.log, source, made.contracts, rejected_at_edge=read.rejected, refused=read.refused)
 
 
@@ -101,7 +101,9 @@ def _limited(chunks: Iterator[Ticks], rows: int) -> Iterator[Ticks]:
             return
 
 
-def _write(chunks: Iterator[Ticks], path: Path, source: str) -> Input:
+def write(chunks: Iterable[Ticks], path: Path, source: str) -> Input:
+    """Write ticks as the market's producers would: encoded, and each instrument in the partition that Kafka gives it.
+    """
     known = contracts()
     encoder, shards = TickEncoder(known.id(TICKS)), schemas.shards()
     with TickLogWriter(path, shards) as writer:

@@ -12,12 +12,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 @contextmanager
 def bar(title: str, total: float, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """A bar that is told how much is done; `quiet` shows nothing. Above 1 `total` counts ticks, whose speed is shown.
+    """A bar that is told how much is done. Above 1 `total` counts ticks, whose speed is shown.
+
+    `quiet` shows nothing, nor is there a bar where stderr is no terminal.
     """
     columns = (TextColumn("{task.description:<20}"), BarColumn(30), TaskProgressColumn(),
                TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     began = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task(title, total=total, note="")
 
         def tell(done: float) -> None:
