@@ -92,9 +92,10 @@ def _dots(name: str, found: Record) -> str:
                    for v in svg.ticks(low, high))
     body += "".join(f'<text class="tick" x="{LEFT + (k + 0.5) * step:.1f}" y="{FLOOR + 18}" text-anchor="middle">'
                     f"{escape(_short(value))}</text>" for k, value in enumerate(values))
-    for n, row in rows:
-        place = values.index(row["settings"][name])
-        body += _dot(found, n, row, LEFT + (place + _spread(n, len(found["runs"]))) * step, y_of)
+    for place, value in enumerate(values):
+        alike = [(n, row) for n, row in rows if row["settings"][name] == value]
+        body += "".join(_dot(found, n, row, LEFT + (place + _spread(k, len(alike))) * step, y_of)
+                        for k, (n, row) in enumerate(alike))
     return (f"<section><h2>Sharpe per bar over {escape(name)}</h2>"
             f'<div class="chart"><svg viewBox="0 0 {WIDE} {HIGH}" role="img">{body}</svg></div></section>')
 
@@ -103,9 +104,13 @@ def _short(value: str) -> str:
     return value if len(value) <= 16 else f"{value[:15]}…"
 
 
-def _spread(n: int, count: int) -> float:
-    """Return where in the column of its value a run stands: side by side, as runs of one value have many others."""
-    return 0.15 + 0.7 * (n + 0.5) / count
+def _spread(k: int, count: int) -> float:
+    """Return where the runs of one value stand in its column: side by side, around its middle.
+
+    >>> _spread(0, 1)
+    0.5
+    """
+    return 0.15 + 0.7 * (k + 0.5) / count
 
 
 def _dot(found: Record, n: int, row: Record, x: float, y_of: Any) -> str:
