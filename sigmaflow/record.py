@@ -6,7 +6,7 @@ two million marks is then read in seconds and held in a few hundred MB.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -79,11 +79,18 @@ def read_topic(settings: Settings, topic: str, columns: tuple[str, ...], namespa
 
 
 def _chunk(decoder: Decoder, reader: Mapping[str, Any], chunk: list[Message]) -> pd.DataFrame:
-    batch = decoder.decode([message.value() for message in chunk])
+    stamps = np.fromiter((message.timestamp()[1] for message in chunk), np.int64, len(chunk))
+    return decoded(decoder, reader, [message.value() for message in chunk], stamps)
+
+
+def decoded(decoder: Decoder, reader: Mapping[str, Any], values: Sequence[bytes | None],
+            kafka_ms: Any = None) -> pd.DataFrame:
+    """Return messages as a frame of the reader's fields, and `kafka_ms` where it is given; unreadable ones left out."""
+    batch = decoder.decode(values)
     columns = plain_columns(batch.columns, scaled(reader))
     data = {name: _column(columns[name], name, reader) for name in column_kinds(reader)}
-    data["kafka_ms"] = np.fromiter((message.timestamp()[1] for message in chunk), np.int64, len(chunk))
-    return pd.DataFrame(data)[batch.verdict == 0]
+    stamps = {} if kafka_ms is None else {"kafka_ms": kafka_ms}
+    return pd.DataFrame(data | stamps)[batch.verdict == 0]
 
 
 def _column(values: Any, name: str, reader: Mapping[str, Any]) -> Any:
@@ -99,17 +106,21 @@ def _column(values: Any, name: str, reader: Mapping[str, Any]) -> Any:
 
 
 def _strings(column: Text) -> Any:
-    """Return a text column as objects; each different text is made once."""
-    known: dict[bytes, str] = {}
-    pool = column.pool.tobytes()
-    out = np.empty(len(column.start), dtype=object)
-    for row, (start, length) in enumerate(zip(column.start.tolist(), column.length.tolist(), strict=True)):
-        raw = pool[start : start + length]
-        text = known.get(raw)
-        if text is None:
-            text = known[raw] = raw.decode()
-        out[row] = text
-    return out
+    """Return a text column as objects; each different text is made once.
+
+    >>> _strings(Text.table([b"a", b"", b"bc"]).take(np.array([2, 0, 2, 1]))).tolist()
+    ['bc', 'a', 'bc', '']
+    """
+    width = int(column.length.max(initial=0))
+    places = column.start[:, None] + np.arange(width)
+    letters = np.zeros((len(column.start), width + 1), np.uint8)  # never empty, and a text ends where its zeros begin
+    inside = np.arange(width) < column.length[:, None]
+    letters[:, :width][inside] = column.pool[places[inside]]
+    if len(letters) and (letters == letters[0]).all():  # as often: no sorting then
+        return np.full(len(letters), column.at(0).decode(), dtype=object)
+    _, first, of = np.unique(letters.view(f"S{width + 1}").ravel(), return_index=True, return_inverse=True)
+    texts = np.array([column.at(row).decode() for row in first.tolist()], dtype=object)
+    return texts[of]
 
 
 def _chunks(messages: Iterable[Message]) -> Iterator[list[Message]]:

@@ -65,15 +65,18 @@ def read(settings: Settings, namespace: str = "", inputs: str | None = None, out
     Results are read before the input, so that all that led to them is there. Raises UserError for a broker, registry or
     topic that is not there, and for a log that does not begin at its first offset.
     """
-    made = Recording(namespace, lookup(settings.registry.url, schemas.topics()), {})
-    for topic in OUTPUTS if outputs else ():
-        made.outputs[topic] = _outputs(settings, made.name(topic), topic)
+    known = lookup(settings.registry.url, schemas.topics())
     source = namespace if inputs is None else inputs
-    made.ticks, made.stamps = _ticks(settings, schemas.in_run(TICKS, source))
-    made.frontiers = [Frontier(row["partition"], row["offset"], row["ts_order"])
-                      for row in _rows(settings, FRONTIERS, source, made.contracts)]
-    made.rulings = [ruling(row) for row in _rows(settings, RULINGS, source, made.contracts)]
-    return made
+    written = {topic: _outputs(settings, schemas.in_run(topic, namespace), topic) for topic in OUTPUTS if outputs}
+    ticks, stamps = _ticks(settings, schemas.in_run(TICKS, source))
+    return Recording(namespace, known, written, ticks, stamps, *settled(settings, source, known))
+
+
+def settled(settings: Settings, namespace: str, known: Contracts) -> tuple[list[Frontier], list[Ruling]]:
+    """What besides its ticks settles a run: frontiers and rulings. Raises UserError as `read`."""
+    frontiers = [Frontier(row["partition"], row["offset"], row["ts_order"])
+                 for row in _rows(settings, FRONTIERS, namespace, known)]
+    return frontiers, [ruling(row) for row in _rows(settings, RULINGS, namespace, known)]
 
 
 def _outputs(settings: Settings, name: str, topic: str) -> dict[bytes, list[Message]]:

@@ -6,6 +6,7 @@ fills and volume from fills.v1, all others from decisions.v1, which has one reco
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from connectors.market import parquet
 from connectors.read_columns import read_columns
+from schemas.codec import Columns
 from sigmaflow import submit
 from sigmaflow.output import console
 from sigmaflow.runs import Run, send
@@ -39,14 +41,20 @@ def run(file: str, rows: int = 0, jobs: str = "one", parallelism: int = 1) -> di
 
 
 def checksums(r: Run) -> dict[str, Any]:
-    """The sums over what the chain wrote, as bench/SEMANTICS.md defines them."""
+    """The sums over what a run wrote, as bench/SEMANTICS.md defines them."""
+    return sums(read_columns("fills.v1", r.settings, r.namespace, read_committed=True),
+                read_columns("decisions.v1", r.settings, r.namespace, read_committed=True))
+
+
+def sums(filled: Iterable[Columns], decisions: Iterable[Columns]) -> dict[str, Any]:
+    """The same over columns of fills.v1 and decisions.v1, amounts plain."""
     fills = decided = 0
     volume = eq = spr = sig = cv = 0.0
     last: dict[bytes, float] = {}
-    for c in read_columns("fills.v1", r.settings, r.namespace, read_committed=True):
+    for c in filled:
         fills += len(c["quantity"])
         volume += float(np.sum(c["quantity"]))
-    for c in read_columns("decisions.v1", r.settings, r.namespace, read_committed=True):
+    for c in decisions:
         decided += len(c["symbol_pnl"])
         eq += float(np.sum(c["symbol_pnl"]))
         spr += float(np.sum(c["spread"]))

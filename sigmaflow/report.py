@@ -34,6 +34,8 @@ class Record:
     trades: pd.DataFrame
     source: str
     runs: int
+    latency_ns: int | None = None
+    """Event time from decision to arrival; None: that of the profile which the decisions name."""
 
     @property
     def start(self) -> float:
@@ -67,12 +69,13 @@ class Stat:
 
 
 def build(equity: pd.DataFrame, fills: pd.DataFrame, decisions: pd.DataFrame, source: str = "",
-          trades: pd.DataFrame | None = None) -> str:
+          trades: pd.DataFrame | None = None, latency_ns: int | None = None) -> str:
     """Return the page for the newest run in the frames; a page that says so where there is no row yet.
 
     The frames hold the Avro fields as columns, rows in Kafka order; fills may carry `kafka_ms`, the record's
     timestamp, for latency against the broker's clock. `source` says in words where the rows come from, `trades` are
-    ticks with the last trade that they show, where there are any.
+    ticks with the last trade that they show, where there are any; `latency_ns` is that of the profile, where it is none
+    that has a name.
     """
     if equity.empty:
         return page("Sigmaflow tear sheet", _empty(source))
@@ -80,7 +83,7 @@ def build(equity: pd.DataFrame, fills: pd.DataFrame, decisions: pd.DataFrame, so
     own_fills = stats.same_span(stats.last_run(fills)[0], newest)
     own_decisions = stats.same_span(stats.last_run(decisions)[0], newest)
     ticks = pd.DataFrame() if trades is None else trades
-    record = Record(newest, own_fills, own_decisions, ticks, source, runs)
+    record = Record(newest, own_fills, own_decisions, ticks, source, runs, latency_ns)
     parts = (_header, _tiles, _equity, _exposure, _profits, _cost_analysis, _decided, _summary, _trades, _footer)
     return page("Sigmaflow tear sheet", "".join(part(record) for part in parts))
 
@@ -200,7 +203,7 @@ def _profits(record: Record) -> str:
 
 def _cost_analysis(record: Record) -> str:
     profit = stats.pnl_by_alpha(record.fills, record.equity)
-    return costs.sections(record.decisions, record.fills, record.trades, profit)
+    return costs.sections(record.decisions, record.fills, record.trades, profit, record.latency_ns)
 
 
 def _decided(record: Record) -> str:
@@ -330,10 +333,11 @@ def _footer(record: Record) -> str:
     )
 
 
-def write(frames: Frames, source: str, out: Path) -> Path:
+def write(frames: Frames, source: str, out: Path, latency_ns: int | None = None) -> Path:
     """Write the page for frames to a file, its folder made where missing, and return the file."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(build(frames.equity, frames.fills, frames.decisions, source, frames.trades), encoding="utf-8")
+    out.write_text(build(frames.equity, frames.fills, frames.decisions, source, frames.trades, latency_ns),
+                   encoding="utf-8")
     return out
 
 

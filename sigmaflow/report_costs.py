@@ -177,11 +177,15 @@ def _marked(fills: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------------------- the sections
 
 
-def sections(decisions: pd.DataFrame, fills: pd.DataFrame, trades: pd.DataFrame, profit: pd.Series) -> str:
-    """Return the sections of costs and markouts; `profit` is that of each alpha. Empty where a field is not there."""
+def sections(decisions: pd.DataFrame, fills: pd.DataFrame, trades: pd.DataFrame, profit: pd.Series,
+             latency: int | None = None) -> str:
+    """Return the sections of costs and markouts; `profit` is that of each alpha. Empty where a field is not there.
+
+    `latency` is from decision to arrival, ns; that of the profile which the decisions name where it is not given.
+    """
     if fills.empty or decisions.empty or not set(NEEDED) <= set(decisions):
         return ""
-    found = analyse(decisions, fills, trades, latency_ns(decisions))
+    found = analyse(decisions, fills, trades, latency_ns(decisions) if latency is None else latency)
     return _cost_section(found) + _table_section(found, profit)
 
 

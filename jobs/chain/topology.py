@@ -35,7 +35,7 @@ from jobs.chain.messages import (
 from jobs.chain.microbatch import BATCH, OUTPUT, MicroBatchOperator, Worker, spread_keys
 from jobs.chain.options import Options
 from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
-from jobs.chain.total_order import QUIET
+from jobs.chain.total_order import QUIET, Edges
 from udfs.profiles import Profile
 from udfs.stage import Store
 
@@ -102,7 +102,7 @@ class Topology:
         beat_ms = max(1, self.options.idle_ms // QUIET) if plan.ordered else 0
         self._operate(whole, make, title, beat_ms, parallelism=1, group=group)
 
-    def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> BrokerEdges:
+    def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> Edges:
         o, c = self.options, self.contracts
         written = tuple((o.topic(topic), RecordReader(c.writers(topic))) for topic in writes)
         return BrokerEdges(o.bootstrap, o.source(TICKS), self._small_log(FRONTIERS, profile),
@@ -180,23 +180,27 @@ def _title(topics: Sequence[str]) -> str:
     return ", ".join(topics)
 
 
-def _shard_worker(plan: ShardPlan, edges: BrokerEdges | None, key: int, store: Store) -> ShardWorker:
+def _shard_worker(plan: ShardPlan, edges: Edges | None, key: int, store: Store) -> ShardWorker:
     return ShardWorker(plan, spread_keys(plan.shards).index(key), store, edges)
 
 
-def _account_worker(plan: AccountPlan, edges: BrokerEdges | None, key: int, store: Store) -> AccountWorker:
+def _account_worker(plan: AccountPlan, edges: Edges | None, key: int, store: Store) -> AccountWorker:
     return AccountWorker(plan, store, edges)
 
 
 def start(job: str, options: Options) -> Topology:
     """A topology for a job, with the contracts of the topics it reads and writes."""
     contracts = lookup(options.registry, plans.topics(job))
-    streams = StreamExecutionEnvironment.get_execution_environment()
+    return Topology(job, options, contracts, *environment(StreamExecutionEnvironment.get_execution_environment()))
+
+
+def environment(streams: StreamExecutionEnvironment) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
+    """It with its tables."""
     tables = StreamTableEnvironment.create(streams)
     # Order: two writers of one partition would mix the account's messages, so what surrounds the Python operators runs
     # once; they take the job's parallelism. No choice of a deployment, hence not in flink-conf.
     tables.get_config().set("table.exec.resource.default-parallelism", "1")
-    return Topology(job, options, contracts, streams, tables)
+    return streams, tables
 
 
 def keyed_job(job: str, options: Options) -> Topology:
@@ -210,7 +214,12 @@ def keyed_job(job: str, options: Options) -> Topology:
 
 def account_job(job: str, options: Options) -> Topology:
     """pipeline and sizing: shards, then the account, with no Kafka between the two."""
-    t = start(job, options)
+    return with_account(start(job, options))
+
+
+def with_account(t: Topology) -> Topology:
+    """The same on a topology that has its own edges."""
+    job, options = t.name, t.options
     shard = plans.shard(job, options.profile, t.contracts, options.shards, options.taps, options.models)
     account = plans.account(job, options.profile, t.contracts, options.shards, options.taps)
     inputs = [t.next(t.shards(shard)), *([t.source(DEAD)] if account.refused else [])]

@@ -38,7 +38,8 @@ WRONG = [
     ("dlq", "list", "--limit", "0"), ("dlq", "replay", "--at", "x", "--dry-run"), ("schema", "show", "nothing"),
     ("schema", "show", "tick", "--version", "99"), ("schema", "diff", "tick", "--old", "99"),
     ("restore", "jobs/pipeline.py"), ("submit", "jobs/pipeline.py", "--parallelism", "0"),
-    ("train",), ("model", "show", "none"), ("feed", "nowhere"), ("traces",),
+    ("train",), ("model", "show", "none"), ("feed", "nowhere"), ("traces",), ("backtest",), ("backtest", "none.gz"),
+    ("backtest", "README.md"), ("sweep", "none.gz", "--grid", "sizing.entry=0.1"), ("sweep", "none.gz"),
 ]
 DOWN = [
     ("status",), ("submit", "jobs/pipeline.py"), ("restore", "jobs/pipeline.py", "--path", "x"), ("savepoint",),
@@ -46,7 +47,8 @@ DOWN = [
     ("state", "--at", "market.ticks.v1:0:1"), ("topics",), ("setup-topics",), ("metrics",), ("halt",), ("report",),
     ("schema", "check", "--registry"), ("schema", "diff", "tick", "--registry"), ("dashboard", "--json"),
     ("monitor-topics", "fills.v1"), ("train", "--from", "market"), ("model", "use", "none"), ("feed", "binance"),
-    ("traces", "--lines"), ("alerts",),
+    ("traces", "--lines"), ("alerts",), ("backtest", "--from", "market"),
+    ("sweep", "--from", "market", "--grid", "sizing.entry=0.1"),
 ]
 ENDS = [*((words, ExitCode.WRONG) for words in WRONG), *((words, ExitCode.NOT_RUNNING) for words in DOWN)]
 

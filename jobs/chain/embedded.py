@@ -1,0 +1,118 @@
+"""The job graph of `pipeline` on files, in a Flink that lives in this process for as long as the job: no servers.
+
+The operators, their keys and their order are those of the cluster's job; its ends are other: micro-batches come from
+one JSON file instead of Kafka, and messages leave through one file sink. A checkpoint commits the file, as it commits
+Kafka's transactions.
+"""
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+
+from jobs.chain.bounded import BoundedEdges
+from jobs.chain.contracts import Contracts
+from jobs.chain.messages import HOT, LEDGER, Emission, MicroBatch, emit
+from jobs.chain.options import Options
+from jobs.chain.topology import Topology, environment, with_account
+from udfs.models import Models
+from udfs.profiles import Profile
+
+PLAN, INPUT, OUTPUT = "plan.pickle", "ticks.json", "written"
+"""Files of a run's folder: what is to be done, the micro-batches, and the folder of what was written."""
+
+FLINK = {
+    "python.execution-mode": "thread", "execution.checkpointing.interval": "1 s", "pipeline.object-reuse": "true",
+    "state.backend.type": "hashmap", "restart-strategy.type": "none", "taskmanager.numberOfTaskSlots": "2",
+    "taskmanager.memory.managed.size": "64m", "taskmanager.memory.network.min": "64m",
+    "taskmanager.memory.network.max": "64m", "rest.bind-port": "0",
+}
+"""No restart: a failure of a run that can be repeated is an answer. Two slots: the account has one of its own."""
+
+NEVER_MS = 3_600_000
+"""Nobody asks whether a silent partition has more: it is known where each ends."""
+
+
+@dataclass(frozen=True)
+class BoundedPlan:
+    """What an embedded run does. Pickled into its folder."""
+
+    profile: Profile
+    models: Models
+    contracts: Contracts
+    edges: BoundedEdges
+    shards: int
+
+
+@dataclass
+class FileTopology(Topology):
+    """A topology between files."""
+
+    edges: BoundedEdges = field(default_factory=lambda: BoundedEdges(()))
+    folder: Path = Path()
+
+    def source(self, *topics: str) -> str:
+        """A view of the micro-batches of the folder's file, which are in order: a local file is one split."""
+        view = "micro-batches"
+        self.tables.execute_sql(f"""
+            CREATE TEMPORARY TABLE `{view}` (source STRING, shard INT, messages ARRAY<BYTES>, offsets ARRAY<BIGINT>,
+                stamps ARRAY<BIGINT>)
+            WITH ('connector' = 'filesystem', 'path' = '{(self.folder / INPUT).absolute().as_uri()}',
+                'format' = 'json')""")
+        return view
+
+    def write(self, topics: Sequence[str]) -> None:
+        """Send every operator's messages to the folder and build the job."""
+        target = (self.folder / OUTPUT).absolute().as_uri()
+        self.tables.execute_sql(f"""
+            CREATE TEMPORARY TABLE written (topic STRING, k BYTES, v BYTES) WITH (
+                'connector' = 'filesystem', 'path' = '{target}', 'format' = 'json',
+                'sink.rolling-policy.file-size' = '1 tb', 'sink.rolling-policy.rollover-interval' = '365 d',
+                'sink.rolling-policy.inactivity-interval' = '365 d')""")
+        both = " UNION ALL ".join(self._messages(sink) for sink in (HOT, LEDGER))
+        statements = self.tables.create_statement_set()
+        statements.add_insert_sql(f"""
+            INSERT INTO written SELECT o.topic, o.keys[LEAST(u.place, CARDINALITY(o.keys))], u.v FROM ({both}) AS o
+            CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, place)""")
+        statements.attach_as_datastream()
+
+    def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> BoundedEdges:
+        return self.edges
+
+
+def prepare(folder: Path, plan: BoundedPlan, batches: Iterable[MicroBatch]) -> None:
+    """Write plan and input into a folder that is there."""
+    (folder / PLAN).write_bytes(pickle.dumps(plan))
+    with (folder / INPUT).open("w") as file:
+        for b in batches:
+            messages = [None if m is None else base64.b64encode(m).decode() for m in b.messages]
+            file.write(json.dumps({"source": b.source, "shard": b.shard, "messages": messages,
+                                   "offsets": list(b.offsets), "stamps": list(b.stamps) or [-1]}) + "\n")
+
+
+def build(folder: Path) -> Topology:
+    """The job of a folder that `prepare` has filled."""
+    plan: BoundedPlan = pickle.loads((folder / PLAN).read_bytes())
+    options = Options(plan.profile, plan.models, "", "", "", None, (), 1, NEVER_MS, plan.shards, 0)
+    settings = Configuration()
+    for key, value in FLINK.items():
+        settings.set_string(key, value)
+    settings.set_string("execution.checkpointing.dir", (folder / "checkpoints").absolute().as_uri())
+    streams, tables = environment(StreamExecutionEnvironment.get_execution_environment(settings))
+    streams.set_parallelism(1)
+    return with_account(FileTopology("pipeline", options, plan.contracts, streams, tables, edges=plan.edges,
+                                     folder=folder))
+
+
+def written(folder: Path) -> Iterator[Emission]:
+    """All messages that the job of a folder wrote, each topic's in order."""
+    for part in sorted((folder / OUTPUT).glob("part-*"), key=lambda path: int(path.name.rsplit("-", 1)[1])):
+        with part.open() as file:
+            for row in map(json.loads, file):
+                yield emit(row["topic"], [base64.b64decode(row["k"])], [base64.b64decode(row["v"])])
