@@ -46,7 +46,7 @@ class AccountWorker:
         contracts = plan.contracts
         self._state = KeyedState(plan.stages, store)
         self._ledger = Ledger(plan.profile, contracts, plan.writes, self._state, store)
-        self._order = TotalOrder(plan.shards, store, self._state, edges) if edges else None
+        self._order = TotalOrder(plan.shards, store, self._state, edges, plan.profile) if edges else None
         self._proposals = None if edges else Proposals(plan.profile, contracts, store, self._state)
         self._dead = RecordReader(contracts.writers(DEAD)) if plan.refused else None
         self.seen = Seen()

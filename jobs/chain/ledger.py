@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.chain.chained import CHAIN, linked
 from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
@@ -24,7 +25,6 @@ CAUSE = ("account_seq", "seq", "tick_id", "partition", "offset", "ts_event", "ts
 """Columns that every message of an account carries of the tick that caused it."""
 
 GATES = sizing.GATES + fills.GATES
-CHAIN = "chain"
 
 
 class Ledger:
@@ -75,7 +75,7 @@ class Ledger:
         """Each record with the chain value as its last field: 32 characters behind their length, a zigzag integer."""
         chain, out = self._chain, []
         for body in bodies:
-            chain = hashlib.blake2b(chain + body[HEADER:], digest_size=16).hexdigest().encode()
+            chain = linked(chain, body[HEADER:])
             out.append(body + b"\x40" + chain)
         self._chain = chain
         self._store.put(CHAIN, chain)

@@ -12,10 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from jobs.chain.commands import ACCOUNT, STATES, Channel, Rulings
+from jobs.chain.commands import ACCOUNT, PROFILE, STATES, Channel, Rulings
 from jobs.chain.messages import MicroBatch
 from udfs import order
 from udfs.order import Frontier
+from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Store
 
 QUIET = 4
@@ -47,7 +48,7 @@ class Edges(Channel, Protocol):
 class TotalOrder:
     """Ticks of one account in their total order. `state` gives each symbol its slot when its first tick is released."""
 
-    def __init__(self, shards: int, store: Store, state: KeyedState, edges: Edges) -> None:
+    def __init__(self, shards: int, store: Store, state: KeyedState, edges: Edges, profile: Profile) -> None:
         self._store, self._state, self._edges = store, state, edges
         self._merge = order.Merge(shards, store)
         self._names = [name for name in (store.get(ARRIVALS) or b"").split(b"\0") if name]
@@ -56,6 +57,7 @@ class TotalOrder:
         self._beats = dict.fromkeys(range(shards), 0)
         earlier = edges.last_seq()  # asked once, now: it takes a second, and a kill switch has a quarter of one
         self._rulings = Rulings(edges, ACCOUNT, STATES, lambda: max(self._merge.seq, earlier) + 1)
+        Rulings(edges, ACCOUNT, PROFILE, lambda: None).declare(profile, self._merge.seq + 1)
         for frontier in edges.frontiers():
             self._merge.quiet(frontier)
 
