@@ -33,7 +33,7 @@ STEP_NS = 3_000_000
 """Mean event time between ticks, ns; with five instruments an order waits for the next tick but one or two."""
 
 ACCOUNT = profiles.DEFAULT.fills.account
-IMPATIENT = 0.03
+IMPATIENT = 0.3
 """How often the account gives up on every partition that has not sent yet: each time frontiers are written."""
 
 COMMANDED = (("reduce", 0.40), ("resume", 0.44), ("halt", 0.70), ("resume", 0.72))
@@ -54,10 +54,12 @@ def profile() -> Profile:
     return Profile(name="sample", alphas=alphas, ensemble=ensemble, risk=Risk(window=20), sizing=sizing, fills=fills)
 
 
-def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | None = None) -> Log:
+def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | None = None,
+         taps: tuple[str, ...] = ()) -> Log:
     """A log of about this many ticks, as a broker would hold it when every job has come to the end."""
     keys, values = _inputs(ticks, symbols, np.random.default_rng(seed))
-    chain, commands = Chain(wanted or profile(), SHARDS, largest=40, seed=seed, impatient=IMPATIENT), _commands()
+    commands = _commands()
+    chain = Chain(wanted or profile(), SHARDS, largest=40, seed=seed, taps=taps, impatient=IMPATIENT)
     written = chain.run(["pipeline"], values, rulings=_rulings(commands, ticks))
     written |= {COMMANDS: [[value for value, _ in commands]], **_learnt(chain.edges)}
     records = {TICKS: {p: [Record(n, *kv) for n, kv in enumerate(zip(keys[p], values[p], strict=True))]
@@ -65,6 +67,8 @@ def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | No
     for topic in TOPICS:
         if topic != TICKS:
             records[topic] = {0: _written(topic, written.get(topic, [[]])[0])}
+    for topic in taps:
+        records[topic] = {p: [Record(n, b"", v) for n, v in enumerate(held)] for p, held in enumerate(written[topic])}
     return Log(records, {topic: contracts().writers(topic) for topic in TOPICS})
 
 

@@ -162,6 +162,10 @@ class Merge:
         while known and known[0].offset <= self.seen[shard] + 1:
             yield known.popleft()
 
+    def latest(self, shard: int) -> int:
+        """Order time that no tick still to come from a shard can be before."""
+        return self._latest[shard]
+
     def needed(self, shards: Sequence[int]) -> list[Frontier]:
         """Frontiers of those of these shards that hold a waiting row back, so that none is written for nothing."""
         last = max(((int(chunks[-1].rows.ints[TS][-1]), s) for s, chunks in enumerate(self._waiting) if chunks),

@@ -7,7 +7,7 @@ restart and every replay. So the order is a function of the logs of market.ticks
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -68,6 +68,14 @@ class TotalOrder:
         numbers = np.array([self._number(name) for name in names], np.int64)
         rows.ints[order.SLOT] = numbers[rows.ints[order.SLOT]]
         self._merge.add(batch.shard, rows, seen)
+
+    def quiet(self, frontier: Frontier) -> None:
+        """Take a frontier that was written before."""
+        self._merge.quiet(frontier)
+
+    def held_by(self, shards: Collection[int]) -> int:
+        """Of these shards the one that is furthest behind."""
+        return min(shards, key=self._merge.latest)
 
     def skip(self, shard: int, offset: int) -> None:
         """Account for a tick that was refused."""

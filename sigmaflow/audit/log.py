@@ -5,7 +5,7 @@ broker, whose partitions are streamed whenever they are asked for, up to the end
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -114,26 +114,29 @@ class BrokerLog:
             yield Record(m.offset(), m.key(), m.value(), m.timestamp()[1] // 1_000)
 
 
-def read(settings: Settings, namespace: str = "", inputs: str | None = None) -> BrokerLog:
-    """The log as the broker gives it now, each topic up to its end at the time of the call.
+def read(settings: Settings, namespace: str = "", inputs: str | None = None,
+         topics: Sequence[str] = TOPICS) -> BrokerLog:
+    """The log as the broker gives it now, each topic up to its end at the time of the call, in the order of `topics`.
 
     `inputs` names the run whose ticks this one computed again; left out, its ticks are its own.
     Raises UserError for an unreachable broker or registry, or a missing topic.
     """
-    versions = _versions(Registry(settings.registry.url))
+    versions = _versions(Registry(settings.registry.url), topics)
     admin = AdminClient(broker.client(settings.kafka.bootstrap))
     places: dict[tuple[str, int], Place] = {}
-    for topic in TOPICS:
+    for topic in topics:
         own, recorded = schemas.in_run(topic, namespace), schemas.in_run(topic, inputs or "")
-        names = [own] if inputs is None else [recorded] if topic == TICKS else [recorded, own][topic not in LEARNT:]
+        names = [own]
+        if inputs is not None and topic in (TICKS, *LEARNT):
+            names = [recorded] if topic == TICKS else [recorded, own]
         held = [place for name in names for place in _places(admin, settings, name, topic == DECISIONS)]
         places |= {(topic, n): place for n, place in enumerate(held)}
     return BrokerLog(settings, versions, places)
 
 
-def _versions(registry: Registry) -> dict[str, dict[int, dict[str, Any]]]:
+def _versions(registry: Registry, topics: Sequence[str]) -> dict[str, dict[int, dict[str, Any]]]:
     try:
-        return {topic: registry.versions(schemas.topics()[topic].subject) for topic in TOPICS}
+        return {topic: registry.versions(schemas.topics()[topic].subject) for topic in topics}
     except RegistryError as error:
         raise UserError("audit", "the schemas of all topics must be registered", str(error),
                         "run `make setup-topics`") from None
