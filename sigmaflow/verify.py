@@ -22,13 +22,15 @@ from sigmaflow.audit.log import Record, Source
 from sigmaflow.audit.log import read as read_log
 from sigmaflow.errors import UserError
 from sigmaflow.output import console
-from sigmaflow.recording import OUTPUTS
 from sigmaflow.settings import Settings, load
 from sigmaflow.tally import Tally
 from udfs import profiles
 from udfs.models import Models
 from udfs.order import Frontier
 from udfs.profiles import Profile
+
+OUTPUTS = (*plans.TAPS, DEAD, *EXACTLY_ONCE)
+"""Everything that the chain writes and that its input settles."""
 
 LARGEST = 2_000
 """Messages of the largest micro-batch of a recomputation."""
