@@ -24,8 +24,8 @@ from sigmaflow.audit.log import DEAD, DECISIONS, EQUITY, FILLS, INTENTS, TICKS, 
 from sigmaflow.audit.sequence import InOrder
 from sigmaflow.audit.stream import of_account
 
-UNPROVEN = ("what no other record repeats: forecasts, code digest, account CVaR, when an order that rests is filled",
-            "at the end of their topics: a ruling that nothing has come up to, a command that nothing has ruled on")
+UNPROVEN = ("forecasts, code digests, account CVaR and when an order that rests is filled (hashes seal them, no more)",
+            "the end of a topic: a ruling that nothing has come up to yet, a command that nothing has ruled on yet")
 """What the verdict does not cover, in words for whoever reads it."""
 
 

@@ -59,7 +59,7 @@ class Rulings:
         elif row["kind"] == "schema_known":
             for span in self._spans.get((row["partition"], row["schema_id"]), [])[-1:]:
                 span.end = row["first"]
-        elif row["kind"] in STATES:
+        elif row["kind"] in STATES and row["partition"] == ACCOUNT:
             self._states[row["first"]] = m
 
     def config(self, account_seq: int) -> Config | None:
