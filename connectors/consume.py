@@ -21,6 +21,8 @@ from sigmaflow.settings import Settings, load
 
 STAGE = "consume"
 BATCH = 5_000
+PIECE = 500
+"""The same for one partition of many that are read side by side."""
 POLL_S = 0.1
 """How long the client collects messages for a batch: it waits for a full one, even at the end of a topic."""
 SILENCE_S = 60.0
@@ -120,6 +122,32 @@ def messages(topic: str, settings: Settings, read_committed: bool = False) -> It
                     yield message
                     if message.offset() + 1 >= ends[partition]:
                         del ends[partition]
+    finally:
+        consumer.close()
+
+
+def partition(topic: str, number: int, start: int, end: int, settings: Settings,
+              read_committed: bool = False) -> Iterator[Message]:
+    """Messages of one partition from `start` up to `end`, not decoded; a few MB are held at a time.
+
+    Raises UserError for an unreachable broker, or one that falls silent for 60 s.
+    """
+    if start >= end:
+        return
+    consumer = _consumer(settings, read_committed, {"queued.max.messages.kbytes": 2_048})
+    try:
+        consumer.assign([TopicPartition(topic, number, start)])
+        heard = time.monotonic()
+        while time.monotonic() - heard < SILENCE_S:
+            for message in consumer.consume(PIECE, POLL_S):
+                heard = time.monotonic()
+                if _at_end(message, settings) or message.offset() >= end:
+                    return
+                yield message
+                if message.offset() + 1 >= end:
+                    return
+        silent = f"no message of {topic} for {SILENCE_S:.0f} s"
+        raise broker.unreachable(STAGE, settings.kafka.bootstrap, silent)
     finally:
         consumer.close()
 

@@ -10,7 +10,6 @@ import random
 import struct
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import Producer
@@ -26,7 +25,6 @@ from sigmaflow import verify
 from sigmaflow.audit.check import audit
 from sigmaflow.audit.log import read as read_log
 from sigmaflow.output import console
-from sigmaflow.recording import Recording, read
 from sigmaflow.runs import Run
 from sigmaflow.settings import load
 from sigmaflow.tally import Tally
@@ -66,9 +64,8 @@ def run(ticks: int = 20_000, seed: int = 7, jobs: str = "one") -> bool:
     with Run("poison", "default", jobs, taps="all", settings=settings) as r:
         placed = _send(r, ticks, seed)
         r.settle()
-        recorded = read(settings, r.namespace)
-        missing, wrong = _unaccounted(recorded, placed)
-        verdict = verify.compare(recorded, _without(recorded, placed))
+        missing, wrong = _unaccounted(verify.opened(settings, r.namespace), placed)
+        verdict = verify.check(settings, r.namespace, change=_without(placed))
         report = audit(read_log(settings, r.namespace), complete=True)
     letters = [d for d in verdict.differences if DEAD not in d.position]
     for line in (*wrong[:5], *letters[:5], *report.findings[:5]):
@@ -126,22 +123,21 @@ def _tick_schema() -> dict[str, Any]:
     return schemas.load(schemas.topics()[TICKS].schema)
 
 
-def _unaccounted(recorded: Recording, placed: dict[tuple[int, int], str]) -> tuple[int, list[str]]:
+def _unaccounted(recorded: verify.Recorded, placed: dict[tuple[int, int], str]) -> tuple[int, list[str]]:
     """(bad records without a dead letter, what is wrong with dead letters)."""
-    reader, left, wrong = RecordReader(recorded.contracts.writers(DEAD)), dict(placed), list[str]()
-    for m in (m for held in recorded.outputs[DEAD].values() for m in held):
-        letter, position = reader.read(m.value), m.position
+    bad = {(p, r.offset): r.value or b"" for p in recorded.log.partitions(TICKS) for r in recorded.log.stream(TICKS, p)
+           if (p, r.offset) in placed}
+    met, wrong = set[tuple[int, int]](), list[str]()
+    for letter in recorded.rows(DEAD):
         place = letter["partition"], letter["offset"]
-        kind = left.pop(place, None)
-        if kind is None:
-            wrong.append(f"{position}: a dead letter ({letter['reason']}) for a good tick at {place}")
-        elif letter["payload"] != (recorded.ticks[place[0]][place[1]] or b"") or not letter["reason"]:
-            wrong.append(f"{position}: {kind} at {place} without its bytes or reason")
-    return len(left), wrong
+        met.add(place)
+        if place not in placed:
+            wrong.append(f"a dead letter ({letter['reason']}) for a good tick at {place}")
+        elif letter["payload"] != bad[place] or not letter["reason"]:
+            wrong.append(f"the dead letter of {placed[place]} at {place} is without its bytes or reason")
+    return len(placed.keys() - met), wrong
 
 
-def _without(recorded: Recording, placed: dict[tuple[int, int], str]) -> verify.Outputs:
-    """The same log with an empty record in place of every bad one, computed again."""
-    ticks = [[b"" if (p, o) in placed else value for o, value in enumerate(part)]
-             for p, part in enumerate(recorded.ticks)]
-    return verify.recompute(replace(recorded, ticks=ticks), verify.profile_of(recorded))
+def _without(placed: dict[tuple[int, int], str]) -> verify.Change:
+    """An empty record in place of every bad one."""
+    return lambda partition, record: b"" if (partition, record.offset) in placed else record.value

@@ -16,9 +16,13 @@ import fastavro
 import numpy as np
 
 import schemas
-from jobs.chain.inprocess import Chain, contracts
+from jobs.chain import commands as commands_
+from jobs.chain.chained import Chained
+from jobs.chain.commands import Ruling, command
+from jobs.chain.inprocess import Chain, MemoryEdges, contracts
+from jobs.chain.messages import RecordWriter
 from sigmaflow.audit.decode import HEADER, Row
-from sigmaflow.audit.log import COMMITTED, DEAD, TICKS, TOPICS, Log, Record
+from sigmaflow.audit.log import COMMANDS, COMMITTED, DEAD, FRONTIERS, RULINGS, TICKS, TOPICS, Log, Record
 from udfs import profiles
 from udfs.profiles import NS, Profile, Risk, Sizing
 
@@ -27,6 +31,13 @@ VENUE = "TEST"
 START_NS = 1_704_205_800_000_000_000
 STEP_NS = 3_000_000
 """Mean event time between ticks, ns; with five instruments an order waits for the next tick but one or two."""
+
+ACCOUNT = profiles.DEFAULT.fills.account
+IMPATIENT = 0.3
+"""How often the account gives up on every partition that has not sent yet: each time frontiers are written."""
+
+COMMANDED = (("reduce", 0.40), ("resume", 0.44), ("halt", 0.70), ("resume", 0.72))
+"""What operators say, and how far into the run."""
 
 COMMIT_EVERY = 23
 """Records of a transaction: the marker behind them takes an offset."""
@@ -43,15 +54,21 @@ def profile() -> Profile:
     return Profile(name="sample", alphas=alphas, ensemble=ensemble, risk=Risk(window=20), sizing=sizing, fills=fills)
 
 
-def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | None = None) -> Log:
+def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | None = None,
+         taps: tuple[str, ...] = ()) -> Log:
     """A log of about this many ticks, as a broker would hold it when every job has come to the end."""
     keys, values = _inputs(ticks, symbols, np.random.default_rng(seed))
-    written = Chain(wanted or profile(), SHARDS, largest=40, seed=seed).run(["pipeline"], values)
+    commands = _commands()
+    chain = Chain(wanted or profile(), SHARDS, largest=40, seed=seed, taps=taps, impatient=IMPATIENT)
+    written = chain.run(["pipeline"], values, rulings=_rulings(commands, ticks))
+    written |= {COMMANDS: [[value for value, _ in commands]], **_learnt(chain.edges)}
     records = {TICKS: {p: [Record(n, *kv) for n, kv in enumerate(zip(keys[p], values[p], strict=True))]
                        for p in range(SHARDS)}}
     for topic in TOPICS:
         if topic != TICKS:
             records[topic] = {0: _written(topic, written.get(topic, [[]])[0])}
+    for topic in taps:
+        records[topic] = {p: [Record(n, b"", v) for n, v in enumerate(held)] for p, held in enumerate(written[topic])}
     return Log(records, {topic: contracts().writers(topic) for topic in TOPICS})
 
 
@@ -68,11 +85,37 @@ def many(seed: int) -> Iterator[Log]:
         yield make(ticks=240, seed=number, wanted=kinds[number % len(kinds)])
 
 
+def _commands() -> list[tuple[bytes, Row]]:
+    """What operators said: bytes and values."""
+    rows = [{"account": ACCOUNT, "kind": kind, "model_digest": "", "reason": f"a test of {kind}",
+             "ts_sent": START_NS + n} for n, (kind, _) in enumerate(COMMANDED)]
+    return [(encode(row, COMMANDS), row) for row in rows]
+
+
+def _rulings(commands: list[tuple[bytes, Row]], ticks: int) -> list[Ruling]:
+    """From where on each of them holds."""
+    given = [command(n, value, row) for n, (value, row) in enumerate(commands)]
+    return [Ruling(c.offset, c.kind, "", commands_.ACCOUNT, 1 + int(ticks * share), command_hash=c.hash)
+            for c, (_, share) in zip(given, COMMANDED, strict=True)]
+
+
+def _learnt(edges: MemoryEdges) -> dict[str, list[list[bytes]]]:
+    """Frontiers and rulings as their writers seal them."""
+    rows: dict[str, list[Row]] = {
+        RULINGS: [ruling.record(ACCOUNT) for ruling in edges.ruled],
+        FRONTIERS: [{"account": ACCOUNT, "partition": f.shard, "offset": f.offset, "ts_order": f.ts_order}
+                    for f in edges.held]}
+    found = {}
+    for topic, held in rows.items():
+        log = Chained(RecordWriter(topic, _id(topic)), commands_.group if topic == RULINGS else lambda _: None)
+        found[topic] = [[log.write(row) for row in held]]
+    return found
+
+
 def _written(topic: str, values: list[bytes]) -> list[Record]:
     """Messages of one partition with their keys; transactions leave gaps between offsets."""
     if topic != DEAD:
-        account = profiles.DEFAULT.fills.account.encode()
-        return [Record(n + n // COMMIT_EVERY * (topic in COMMITTED), account, v) for n, v in enumerate(values)]
+        return [Record(n + n // COMMIT_EVERY * (topic in COMMITTED), ACCOUNT.encode(), v) for n, v in enumerate(values)]
     letters = [decode(value, DEAD) for value in values]
     return [Record(n, f"{row['topic']}:{row['partition']}".encode(), value)
             for n, (row, value) in enumerate(zip(letters, values, strict=True))]

@@ -51,7 +51,7 @@ def run(namespace: str | None, files: list[str], seed: int | None, ticks: int, p
 
 def from_log(settings: Settings, profile: Profile, namespace: str) -> Columns:
     """Signals of a run's market.ticks.v1, computed again."""
-    recorded = read(settings, namespace, outputs=False)
+    recorded = read(settings, namespace)
     return learning.signals(profile, recorded.ticks, recorded.stamps, recorded.contracts)
 
 

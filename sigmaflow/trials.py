@@ -12,7 +12,6 @@ from sigmaflow import submit, supervise, verify
 from sigmaflow.audit.check import audit
 from sigmaflow.audit.log import read as read_log
 from sigmaflow.output import console
-from sigmaflow.recording import read
 from sigmaflow.runs import Run
 from sigmaflow.settings import Settings, load
 from sigmaflow.tally import Tally
@@ -24,8 +23,7 @@ RATE = 1_500.0
 
 def check(tally: Tally, title: str, run: Run, inputs: str | None = None, note: str = "") -> None:
     """Audit a settled run, hold it against its recomputation, and count what came of it."""
-    recorded = read(run.settings, run.namespace, inputs=inputs)
-    verdict = verify.compare(recorded, verify.recompute(recorded, verify.profile_of(recorded)))
+    verdict = verify.check(run.settings, run.namespace, inputs)
     report = audit(read_log(run.settings, run.namespace, inputs), complete=True)
     summary = report.summary()
     tally.cases += verdict.cases

@@ -183,10 +183,16 @@ class Merge:
         while known and known[0].offset <= self.seen[shard] + 1:
             yield known.popleft()
 
+    def latest(self, shard: int) -> int:
+        """Order time that no tick still to come from a shard can be before."""
+        return self._latest[shard]
+
     def needed(self, shards: Sequence[int]) -> list[Frontier]:
-        """Frontiers of these shards that would let all rows go that wait for nobody else."""
+        """Frontiers of those of these shards that hold a waiting row back, so that none is written for nothing."""
+        last = max(((int(chunks[-1].rows.ints[TS][-1]), s) for s, chunks in enumerate(self._waiting) if chunks),
+                   default=(-1, -1))
         ts = max(self._latest) + 1
-        return [Frontier(s, self.seen[s] + 1, ts) for s in shards if self._latest[s] < ts]
+        return [Frontier(s, self.seen[s] + 1, ts) for s in shards if (self._latest[s], s) < last]
 
     @property
     def pending(self) -> int:

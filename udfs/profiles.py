@@ -161,13 +161,22 @@ class Profile(_Part):
     fills: Fills = Fills()
 
     @property
+    def text(self) -> str:
+        """All settings as JSON, in the order of this file; null where one is infinite.
+
+        >>> get("reference").text[:36]
+        '{"name":"reference","admission":{"ma'
+        """
+        return self.model_dump_json()
+
+    @property
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of all settings.
 
         >>> len(get("reference").digest)
         16
         """
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
 
 REFERENCE = Profile(

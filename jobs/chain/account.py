@@ -4,6 +4,7 @@ No Flink here: the operator calls `process`, and `idle` at every beat of its tim
 """
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from jobs.chain.meters import Seen
 from jobs.chain.proposals import Proposals
 from jobs.chain.shard import DEAD, TICKS
 from jobs.chain.total_order import Edges, TotalOrder
+from udfs.order import Frontier
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Stage, Store
 
@@ -46,7 +48,7 @@ class AccountWorker:
         contracts = plan.contracts
         self._state = KeyedState(plan.stages, store)
         self._ledger = Ledger(plan.profile, contracts, plan.writes, self._state, store)
-        self._order = TotalOrder(plan.shards, store, self._state, edges) if edges else None
+        self._order = TotalOrder(plan.shards, store, self._state, edges, plan.profile) if edges else None
         self._proposals = None if edges else Proposals(plan.profile, contracts, store, self._state)
         self._dead = RecordReader(contracts.writers(DEAD)) if plan.refused else None
         self.seen = Seen()
@@ -71,6 +73,16 @@ class AccountWorker:
             return []
         self._order.beat()
         return self._run(self._order.release())
+
+    def quiet(self, frontier: Frontier) -> None:
+        """Take a frontier of the run that is computed again."""
+        assert self._order is not None
+        self._order.quiet(frontier)
+
+    def held_by(self, shards: Collection[int]) -> int:
+        """Of these shards the one that is furthest behind: the next to be read where there is a choice."""
+        assert self._order is not None
+        return self._order.held_by(shards)
 
     def _letters(self, batch: MicroBatch) -> list[dict[str, Any]]:
         assert self._dead is not None

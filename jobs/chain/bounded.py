@@ -61,7 +61,7 @@ class Pipeline:
         worker = self._shards[batch.shard]
         for emission in worker.process(batch):
             if emission.sink == NEXT:
-                yield from self._account.process(MicroBatch(ROWS, batch.shard, [emission.payload], [0]))
+                yield from self._account.process(MicroBatch(ROWS, batch.shard, [emission.payload], [batch.shard]))
             else:
                 yield emission
         self.accepted += worker.seen.ticks

@@ -6,35 +6,59 @@ beyond all that was ever written, so that nothing that somebody has read is take
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.codec import HEADER
+from schemas.packed import Packed
+from udfs.profiles import Profile
+from udfs.symbols import START, digests
+
 ACCOUNT = -1
 """Scope of a ruling that holds for the account; a shard's is its partition."""
 
 STATES = ("none", "resume", "reduce", "halt")
 """Commands to the account by the number that the ledger's stage knows them by."""
-MODEL = ("model",)
+MODEL, PROFILE = ("model",), ("profile",)
+GROUPS = {"model": "model", "profile": "profile", "schema_unknown": "schema", "schema_known": "schema"}
+"""What a kind of ruling is about; the others are about the account's state. One worker rules on one group of a scope.
+"""
 NOBODY = -1
 """Command of a ruling that nobody gave one for."""
 
 
+LATER = {"command_hash": 0, "config_digest": "", "settings": ""}
+"""Fields of a ruling that the first version of its contract had not."""
+
+
 @dataclass(frozen=True)
 class Command:
-    """A command as it was given: its offset in commands.v1, what is to be done, and with which model."""
+    """A command as it was given: its offset in commands.v1, what is to be done, with which model, and the hash of its
+    bytes.
+    """
 
     offset: int
     kind: str
     model: str = ""
+    hash: int = 0
+
+
+def command(offset: int, value: bytes, record: Mapping[str, Any]) -> Command:
+    """From a message of commands.v1, its bytes and what they say."""
+    hashed = np.full(1, START, np.uint64)
+    digests(Packed.of([value]), HEADER, np.zeros(1, np.int64), hashed)
+    return Command(offset, record["kind"], record["model_digest"], int(hashed.view(np.int64)[0]))
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds, or a schema id is judged."""
+    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds, a schema id is judged, or the
+    account is run with the settings.
+    """
 
     command: int
     kind: str
@@ -42,11 +66,15 @@ class Ruling:
     partition: int
     first: int
     schema_id: int = 0
+    command_hash: int = 0
+    config_digest: str = ""
+    settings: str = ""
 
     def record(self, account: str) -> dict[str, Any]:
         """As a message of rulings.v1."""
         return {"account": account, "command": self.command, "kind": self.kind, "model_digest": self.model,
-                "schema_id": self.schema_id, "partition": self.partition, "first": self.first}
+                "schema_id": self.schema_id, "partition": self.partition, "first": self.first,
+                "command_hash": self.command_hash, "config_digest": self.config_digest, "settings": self.settings}
 
 
 def ruling(record: dict[str, Any]) -> Ruling:
@@ -56,7 +84,16 @@ def ruling(record: dict[str, Any]) -> Ruling:
     17
     """
     return Ruling(record["command"], record["kind"], record["model_digest"], record["partition"], record["first"],
-                  record["schema_id"])
+                  record["schema_id"], *(record.get(name, none) for name, none in LATER.items()))
+
+
+def group(record: Mapping[str, Any]) -> tuple[int, str]:
+    """Scope and subject of a ruling, as a message: what one worker rules on, and one hash chain goes over.
+
+    >>> group(Ruling(3, "halt", "", ACCOUNT, 17).record("paper"))
+    (-1, 'state')
+    """
+    return record["partition"], GROUPS.get(record["kind"], "state")
 
 
 class Channel(Protocol):
@@ -87,7 +124,7 @@ class Rulings:
         new = [c for c in self._channel.commands() if c.offset not in self._ruled and c.kind in self._kinds]
         first = self._place() if new else None
         if first is not None:
-            self._rule([Ruling(c.offset, c.kind, c.model, self._scope, first) for c in new])
+            self._rule([Ruling(c.offset, c.kind, c.model, self._scope, first, command_hash=c.hash) for c in new])
 
     def begin(self, kind: str, model: str, fresh: bool) -> bool:
         """Rule on what a job was submitted with, unless there was a ruling before: a restart must not undo a command.
@@ -100,6 +137,13 @@ class Rulings:
         if first is not None:
             self._rule([Ruling(NOBODY, kind, model, self._scope, first)])
         return first is not None
+
+    def declare(self, profile: Profile, first: int) -> None:
+        """Rule that the account is run with a profile from a place on, unless its settings are those in force there."""
+        before = next((r.config_digest for r in reversed(self._held) if r.first <= first), None)
+        if before != profile.digest:
+            self._rule([Ruling(NOBODY, *PROFILE, "", self._scope, first, config_digest=profile.digest,
+                               settings=profile.text)])
 
     def _rule(self, made: list[Ruling]) -> None:
         self._channel.rule(made)

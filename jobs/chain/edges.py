@@ -12,8 +12,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors import broker
-from jobs.chain.commands import Command, Ruling, ruling
-from jobs.chain.messages import RecordReader, RecordWriter
+from jobs.chain.chained import Chained
+from jobs.chain.commands import Command, Ruling, command, ruling
+from jobs.chain.messages import RecordReader
 from udfs.order import Frontier
 
 TIMEOUT_S = 2.0
@@ -35,18 +36,24 @@ class SmallLog:
     topic: str
     recorded: tuple[str, ...]
     account: str
-    writer: RecordWriter
+    chained: Chained
     reader: RecordReader
     _producer: Any = field(default=None, repr=False)
 
     def read(self) -> list[dict[str, Any]]:
         """All messages of this account, the recorded ones first. Raises KafkaException where they cannot be read."""
-        found = [self.reader.read(m.value()) for topic in (*self.recorded, self.topic)
-                 for m in messages(self.bootstrap, topic, 0)]
+        recorded = [record for topic in self.recorded for record in self._records(topic)]
+        own = self._records(self.topic)
+        for record in own:
+            self.chained.note(record)
+        return [*recorded, *own]
+
+    def _records(self, topic: str) -> list[dict[str, Any]]:
+        found = (self.reader.read(m.value()) for m in messages(self.bootstrap, topic, 0))
         return [record for record in found if record["account"] == self.account]
 
     def write(self, records: Sequence[dict[str, Any]]) -> None:
-        """Append messages. Raises KafkaException where the broker does not confirm them.
+        """Append messages, once the log was read. Raises KafkaException where the broker does not confirm them.
 
         What became of them is then unknown, so the job must not go on but begin again from what the topic holds.
         """
@@ -55,7 +62,7 @@ class SmallLog:
                 "acks": "all", "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 1000 * WRITE_S})
         failed: list[KafkaError] = []
         for record in records:
-            self._producer.produce(self.topic, self.writer.write(record), self.account.encode(), 0,
+            self._producer.produce(self.topic, self.chained.write(record), self.account.encode(), 0,
                                    on_delivery=lambda error, _: failed.append(error) if error else None)
         if self._producer.flush(WRITE_S + 1) or failed:
             raise KafkaException(failed[0] if failed else KafkaError(KafkaError._TIMED_OUT))
@@ -137,7 +144,7 @@ class BrokerEdges:
             if message.error() is None:
                 record = self.command_reader.read(message.value())
                 if record["account"] == self.ruling_log.account:
-                    self._commands.append(Command(message.offset(), record["kind"], record["model_digest"]))
+                    self._commands.append(command(message.offset(), message.value(), record))
         return self._commands
 
     def rulings(self) -> list[Ruling]:

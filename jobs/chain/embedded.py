@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyflink.common import Configuration
-from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 
 from jobs.chain.bounded import BoundedEdges
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import HOT, LEDGER, Emission, MicroBatch, emit
+from jobs.chain.microbatch import spread_keys
 from jobs.chain.options import Options
-from jobs.chain.topology import Topology, environment, with_account
+from jobs.chain.packing import pack_batch
+from jobs.chain.topology import KEYED, Topology, environment, with_account
+from schemas.packed import Packed
 from udfs.models import Models
 from udfs.profiles import Profile
 
@@ -57,15 +60,14 @@ class FileTopology(Topology):
     edges: BoundedEdges = field(default_factory=lambda: BoundedEdges(()))
     folder: Path = Path()
 
-    def source(self, *topics: str) -> str:
-        """A view of the micro-batches of the folder's file, which are in order: a local file is one split."""
-        view = "micro-batches"
+    def source(self, *topics: str, keys: Sequence[int] = (0,)) -> DataStream:
+        """The micro-batches of the folder's file, which are in order: a local file is one split."""
         self.tables.execute_sql(f"""
-            CREATE TEMPORARY TABLE `{view}` (source STRING, shard INT, messages ARRAY<BYTES>, offsets ARRAY<BIGINT>,
-                stamps ARRAY<BIGINT>)
+            CREATE TEMPORARY TABLE `micro-batches` (key INT, source STRING, shard INT, payload BYTES)
             WITH ('connector' = 'filesystem', 'path' = '{(self.folder / INPUT).absolute().as_uri()}',
                 'format' = 'json')""")
-        return view
+        rows = self.tables.sql_query("SELECT key, ROW(source, shard, payload) AS batch FROM `micro-batches`")
+        return self.tables.to_append_stream(rows, KEYED)
 
     def write(self, topics: Sequence[str]) -> None:
         """Send every operator's messages to the folder and build the job."""
@@ -77,9 +79,7 @@ class FileTopology(Topology):
                 'sink.rolling-policy.inactivity-interval' = '365 d')""")
         both = " UNION ALL ".join(self._messages(sink) for sink in (HOT, LEDGER))
         statements = self.tables.create_statement_set()
-        statements.add_insert_sql(f"""
-            INSERT INTO written SELECT o.topic, o.keys[LEAST(u.place, CARDINALITY(o.keys))], u.v FROM ({both}) AS o
-            CROSS JOIN UNNEST(o.vals) WITH ORDINALITY AS u (v, place)""")
+        statements.add_insert_sql(f"INSERT INTO written SELECT topic, k, v FROM ({both})")
         statements.attach_as_datastream()
 
     def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> BoundedEdges:
@@ -89,11 +89,12 @@ class FileTopology(Topology):
 def prepare(folder: Path, plan: BoundedPlan, batches: Iterable[MicroBatch]) -> None:
     """Write plan and input into a folder that is there."""
     (folder / PLAN).write_bytes(pickle.dumps(plan))
+    keys = spread_keys(plan.shards)
     with (folder / INPUT).open("w") as file:
         for b in batches:
-            messages = [None if m is None else base64.b64encode(m).decode() for m in b.messages]
-            file.write(json.dumps({"source": b.source, "shard": b.shard, "messages": messages,
-                                   "offsets": list(b.offsets), "stamps": list(b.stamps) or [-1]}) + "\n")
+            payload = base64.b64encode(pack_batch(b)).decode()
+            file.write(json.dumps({"key": keys[b.shard], "source": b.source, "shard": b.shard, "payload": payload})
+                       + "\n")
 
 
 def build(folder: Path) -> Topology:
@@ -115,4 +116,5 @@ def written(folder: Path) -> Iterator[Emission]:
     for part in sorted((folder / OUTPUT).glob("part-*"), key=lambda path: int(path.name.rsplit("-", 1)[1])):
         with part.open() as file:
             for row in map(json.loads, file):
-                yield emit(row["topic"], [base64.b64decode(row["k"])], [base64.b64decode(row["v"])])
+                key, value = (Packed.of([base64.b64decode(row[name])]) for name in ("k", "v"))
+                yield emit(row["topic"], key, value)

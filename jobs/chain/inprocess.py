@@ -98,7 +98,6 @@ class Chain:
         self._random = np.random.default_rng(seed)
         self._contracts = known or contracts()
         self.topics: dict[str, Log] = {}
-        self.keyed: dict[str, dict[bytes, list[bytes]]] = {}
 
     def run(self, jobs: Sequence[str], ticks: Log, frontiers: Sequence[Frontier] = (),
             stamps: list[list[int]] | None = None, rulings: Sequence[Ruling] = ()) -> dict[str, Log]:
@@ -160,11 +159,7 @@ class Chain:
     def _write(self, e: Emission, shard: int) -> None:
         partitions = schemas.topics()[e.topic].partitions
         log = self.topics.setdefault(e.topic, [[] for _ in range(self._count if partitions > 1 else 1)])
-        values = e.values.values()
-        log[shard if partitions > 1 else 0].extend(values)
-        by_key = self.keyed.setdefault(e.topic, {})
-        for key, value in zip(e.keys.values(), values, strict=True):
-            by_key.setdefault(key, []).append(value)
+        log[shard if partitions > 1 else 0].extend(e.values.values())
 
     def _interleaved(self, topic: str) -> Iterator[MicroBatch]:
         return self._mixed([self._cut(topic, shard, part) for shard, part in enumerate(self.topics.get(topic, [[]]))])

@@ -5,11 +5,11 @@ Every one carries the tick that caused it. The Avro bytes are a function of the 
 from __future__ import annotations
 
 import hashlib
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
+from jobs.chain.chained import CHAIN, linked
 from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
@@ -26,7 +26,6 @@ CAUSE = ("account_seq", "seq", "tick_id", "partition", "offset", "ts_event", "ts
 """Columns that every message of an account carries of the tick that caused it."""
 
 GATES = sizing.GATES + fills.GATES
-CHAIN = "chain"
 TAIL = 33
 """Bytes of the chain value in a record: its length and 32 hexadecimal digits."""
 
@@ -82,9 +81,7 @@ class Ledger:
         chain, whole = self._chain, records.pool.data
         for start, length in zip(records.start.tolist(), records.length.tolist(), strict=True):
             end = start + length - TAIL
-            digest = blake2b(chain, digest_size=16)
-            digest.update(whole[start + HEADER:end])
-            chain = digest.hexdigest().encode()
+            chain = linked(chain, whole[start + HEADER:end])
             whole[end:end + TAIL] = b"\x40" + chain
         self._chain = chain
         self._store.put(CHAIN, chain)

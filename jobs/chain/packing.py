@@ -27,6 +27,18 @@ def unpack(source: str, shard: int, payload: bytes) -> MicroBatch:
     return MicroBatch(source, shard, Packed(np.frombuffer(payload, np.uint8), starts, lengths), offsets, stamps)
 
 
+def pack_batch(batch: MicroBatch) -> bytes:
+    """The payload that `unpack` takes, of messages with offsets.
+
+    >>> unpack("t", 3, pack_batch(MicroBatch("t", 3, [b"a", None], [7, 8], [1, 1]))).messages[0]
+    b'a'
+    """
+    messages = Packed.of(batch.messages)
+    stamps = batch.stamps if len(batch.stamps) else [-1] * len(messages)
+    numbers = np.stack([np.asarray(column, np.int64) for column in (batch.offsets, stamps, messages.length)])
+    return len(messages).to_bytes(WORD, "little") + numbers.tobytes() + b"".join(messages.values())
+
+
 def _rows(payload: bytes) -> MicroBatch:
     """What shards gave for the account: shard and length, of 4 bytes each, and so many bytes, again and again."""
     shards, parts, at = [], [], 0

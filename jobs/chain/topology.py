@@ -6,9 +6,10 @@ ledger's. Flink options live in flink-conf/, nowhere here.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from pyflink.common import Types
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
@@ -18,6 +19,8 @@ from pyflink.table import StreamTableEnvironment
 import schemas
 from jobs.chain import jvm, plans
 from jobs.chain.account import AccountPlan, AccountWorker
+from jobs.chain.chained import Chained
+from jobs.chain.commands import group
 from jobs.chain.contracts import Contracts, lookup
 from jobs.chain.edges import BrokerEdges, SmallLog
 from jobs.chain.messages import (
@@ -105,15 +108,15 @@ class Topology:
     def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> Edges:
         o, c = self.options, self.contracts
         written = tuple((o.topic(topic), RecordReader(c.writers(topic))) for topic in writes)
-        return BrokerEdges(o.bootstrap, o.source(TICKS), self._small_log(FRONTIERS, profile),
-                           self._small_log(RULINGS, profile), o.topic(COMMANDS), RecordReader(c.writers(COMMANDS)),
-                           written)
+        return BrokerEdges(o.bootstrap, o.source(TICKS), self._small_log(FRONTIERS, profile, _one_chain),
+                           self._small_log(RULINGS, profile, group), o.topic(COMMANDS),
+                           RecordReader(c.writers(COMMANDS)), written)
 
-    def _small_log(self, topic: str, profile: Profile) -> SmallLog:
+    def _small_log(self, topic: str, profile: Profile, scope: Callable[[Mapping[str, Any]], object]) -> SmallLog:
         o, c = self.options, self.contracts
         recorded = (o.source(topic),) if o.source(topic) != o.topic(topic) else ()
-        return SmallLog(o.bootstrap, o.topic(topic), recorded, profile.fills.account, RecordWriter(topic, c.id(topic)),
-                        RecordReader(c.writers(topic)))
+        return SmallLog(o.bootstrap, o.topic(topic), recorded, profile.fills.account,
+                        Chained(RecordWriter(topic, c.id(topic)), scope), RecordReader(c.writers(topic)))
 
     def next(self, stream: DataStream) -> DataStream:
         """What an operator gives for the account's, keyed for it."""
@@ -174,6 +177,10 @@ class Topology:
                 'properties.batch.size' = '262144', 'properties.acks' = 'all',
                 'properties.max.request.size' = '4194304',
                 'sink.delivery-guarantee' = '{guarantee}'{exactly if guarantee == "exactly-once" else ""})""")
+
+
+def _one_chain(record: Mapping[str, Any]) -> None:
+    """Scope of frontiers: one worker writes all of an account."""
 
 
 def _title(topics: Sequence[str]) -> str:

@@ -6,14 +6,15 @@ restart and every replay. So the order is a function of the logs of market.ticks
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from jobs.chain.commands import ACCOUNT, STATES, Channel, Rulings
+from jobs.chain.commands import ACCOUNT, PROFILE, STATES, Channel, Rulings
 from udfs import order
 from udfs.order import Frontier
+from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Store
 
 QUIET = 4
@@ -45,7 +46,7 @@ class Edges(Channel, Protocol):
 class TotalOrder:
     """Ticks of one account in their total order. `state` gives each symbol its slot when its first tick is released."""
 
-    def __init__(self, shards: int, store: Store, state: KeyedState, edges: Edges) -> None:
+    def __init__(self, shards: int, store: Store, state: KeyedState, edges: Edges, profile: Profile) -> None:
         self._store, self._state, self._edges = store, state, edges
         self._merge = order.Merge(shards, store)
         self._names = [name for name in (store.get(ARRIVALS) or b"").split(b"\0") if name]
@@ -54,6 +55,7 @@ class TotalOrder:
         self._beats = dict.fromkeys(range(shards), 0)
         earlier = edges.last_seq()  # asked once, now: it takes a second, and a kill switch has a quarter of one
         self._rulings = Rulings(edges, ACCOUNT, STATES, lambda: max(self._merge.seq, earlier) + 1)
+        Rulings(edges, ACCOUNT, PROFILE, lambda: None).declare(profile, self._merge.seq + 1)
         for frontier in edges.frontiers():
             self._merge.quiet(frontier)
 
@@ -64,6 +66,14 @@ class TotalOrder:
         numbers = np.array([self._number(name) for name in names], np.int64)
         rows.ints[order.SLOT] = numbers[rows.ints[order.SLOT]]
         self._merge.add(shard, rows, seen)
+
+    def quiet(self, frontier: Frontier) -> None:
+        """Take a frontier that was written before."""
+        self._merge.quiet(frontier)
+
+    def held_by(self, shards: Collection[int]) -> int:
+        """Of these shards the one that is furthest behind."""
+        return min(shards, key=self._merge.latest)
 
     def skip(self, shard: int, offset: int) -> None:
         """Account for a tick that was refused."""

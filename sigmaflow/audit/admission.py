@@ -1,6 +1,6 @@
 """Which inputs may be accepted: the rules of dead letters, judged once more from the bytes and the log alone.
 
-The bounds of the two time rules are settings of a profile; of these only what holds under any bound is checked.
+The two rules of time need the settings, and that of versions the rulings: they are held in `inputs`.
 """
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ LONGEST = 64
 BODY = frozenset({"truncated", "trailing_bytes", "bad_text"})
 """Which of these a broken body shows first depends on how it is read."""
 
-OF_ITS_TIME = frozenset({"unknown_schema", "unresolved", "time_ahead"})
-"""These depend on when the record was written, or which schemas were registered when the job read it."""
+UNRESOLVED = "unresolved"
+"""This depends on the code that read the record."""
 
 LARGEST, LAST_SEQ = 1e15, 1 << 53
 
@@ -68,19 +68,17 @@ def _named(name: str, banned: str) -> bool:
     return 0 < len(name.encode()) <= LONGEST and "\0" not in name and banned not in name
 
 
-def explains(reason: str, tick: Message, last_seq: int | None, latest: int) -> bool:
-    """Whether an input may have been rejected for this reason.
+def explains(reason: str, tick: Message, last_seq: int | None) -> bool:
+    """Whether an input may have been rejected for this reason, which is none of a version or of time.
 
-    `last_seq` is the last accepted of its instrument, `latest` the latest accepted event time of its partition.
+    `last_seq` is the last accepted of its instrument.
     """
-    if reason in OF_ITS_TIME:
+    if reason == UNRESOLVED:
         return True
     found = by_itself(tick)
     if found:
         return reason == found or {reason, found} <= BODY
-    row = tick.row
-    return {"time_behind": row["ts_event"] < latest,
-            DUPLICATE: last_seq is not None and row["seq"] <= last_seq}.get(reason, False)
+    return reason == DUPLICATE and last_seq is not None and bool(tick.row["seq"] <= last_seq)
 
 
 def flags(row: Row, last_seq: int | None) -> int:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from sigmaflow.audit.decisions import Name
+Name = tuple[str, str]
+"""Venue and symbol."""
 
 UNIT = 10**9
 MOST = 1 << 60
@@ -46,10 +47,8 @@ class Book:
     """What one account holds, in units."""
 
     cash: int
-    peak: int
     orders: int = 0
     fills: int = 0
-    state: str = "ACTIVE"
     positions: dict[Name, int] = field(default_factory=lambda: defaultdict(int))
     flows: dict[Name, int] = field(default_factory=lambda: defaultdict(int))
     costs: dict[Name, int] = field(default_factory=lambda: defaultdict(int))

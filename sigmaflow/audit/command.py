@@ -5,7 +5,7 @@ import json
 import time
 
 from connectors.host_metrics import leave
-from sigmaflow.audit.check import Report, audit
+from sigmaflow.audit.check import UNPROVEN, Report, audit
 from sigmaflow.audit.log import read
 from sigmaflow.settings import Settings, load
 
@@ -28,5 +28,6 @@ def run(namespace: str = "", complete: bool = False, settings: Settings | None =
         print(finding)
     if report.found > len(report.findings):
         print(f"and {report.found - len(report.findings):,} more")
+    print(f"Kafka alone does not prove {'; '.join(UNPROVEN)}")
     print(json.dumps(report.summary()), flush=True)
     return report

@@ -4,18 +4,18 @@ from __future__ import annotations
 import copy
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import fastavro
 
 import schemas
-from sigmaflow.audit.log import DEAD, INTENTS, Log
+from sigmaflow.audit.log import COMMANDS, DEAD, INTENTS, NO_STAMP, Source
 
 HEADER = 5
 """Bytes before the Avro body: a zero and the schema id."""
 
-CANONICAL = frozenset({DEAD, INTENTS})
+CANONICAL = frozenset({COMMANDS, DEAD, INTENTS})
 """Topics whose bytes no hash covers: a record of theirs must also be the only encoding of what it says."""
 
 Row = dict[str, Any]
@@ -39,6 +39,7 @@ class Message(NamedTuple):
     row: Row
     """Empty where the record cannot be decoded."""
     fault: str
+    stamp: int = NO_STAMP
 
     @property
     def position(self) -> str:
@@ -50,6 +51,11 @@ class Message(NamedTuple):
         """The Avro bytes."""
         return (self.raw or b"")[HEADER:]
 
+    @property
+    def schema_id(self) -> int | None:
+        """The schema id that the bytes name, readable or not."""
+        return struct.unpack_from(">I", self.raw, 1)[0] if self.raw and len(self.raw) >= HEADER else None
+
 
 class Decoder:
     """Decodes values of the topics of a log. With `remember` a value is decoded once, however often it is asked for."""
@@ -59,10 +65,9 @@ class Decoder:
                          for topic, held in versions.items()}
         self._known: dict[tuple[str, bytes | None], Decoded] | None = {} if remember else None
 
-    def messages(self, log: Log, topic: str) -> dict[int, list[Message]]:
-        """Every record of a topic, by partition, in order."""
-        return {partition: [self._message(topic, partition, *record) for record in records]
-                for partition, records in log.partitions(topic)}
+    def messages(self, log: Source, topic: str, partition: int) -> Iterator[Message]:
+        """Every record of a partition, in order."""
+        return (self._message(topic, partition, *record) for record in log.stream(topic, partition))
 
     def decode(self, topic: str, raw: bytes | None) -> Decoded:
         """One value."""
@@ -73,9 +78,10 @@ class Decoder:
             found = self._known[topic, raw] = self._decode(topic, raw)
         return found
 
-    def _message(self, topic: str, partition: int, offset: int, key: bytes | None, raw: bytes | None) -> Message:
+    def _message(self, topic: str, partition: int, offset: int, key: bytes | None, raw: bytes | None,
+                 stamp: int) -> Message:
         value, fault = self.decode(topic, raw)
-        return Message(topic, partition, offset, key, raw, value or {}, fault)
+        return Message(topic, partition, offset, key, raw, value or {}, fault, stamp)
 
     def _decode(self, topic: str, raw: bytes | None) -> Decoded:
         if raw is None:

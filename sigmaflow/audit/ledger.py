@@ -8,120 +8,129 @@ it is open; a decision that ends it says how. What is in fills.v1 and equity.v1 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 
-from sigmaflow.audit.book import MOST, UNIT, Book, times, units
-from sigmaflow.audit.decisions import LEDGER, SIZING, Decisions, Name
+from sigmaflow.audit import execution
+from sigmaflow.audit.book import MOST, UNIT, Book, Name, times, units
+from sigmaflow.audit.config import OVER, Config
+from sigmaflow.audit.decisions import LEDGER, SIZING
 from sigmaflow.audit.decode import Message, Row
+from sigmaflow.audit.execution import FILLED, OPEN, Order
 from sigmaflow.audit.findings import Findings, Weight
 from sigmaflow.audit.hashes import START, fnv1a, mix, signed
-from sigmaflow.audit.inputs import Inputs
+from sigmaflow.audit.inputs import Accepted
 from sigmaflow.audit.log import EQUITY, FILLS
 from sigmaflow.audit.sequence import InOrder, same_cause
+from sigmaflow.audit.states import ACTIVE, HALTED, RANGE, STATES, Control
 
-RELATIVE = 1e-9
-"""Tolerance of the one figure that is a ratio to a setting which no topic has."""
+NONE, REPLACED, AT_TARGET, OUT_OF_RANGE = "NONE", "REPLACED", "AT_TARGET", "OUT_OF_RANGE"
+NOT_REDUCING, EXPIRED = "NOT_REDUCING", "EXPIRED"
 
-OPEN, FILLED = "open", "filled"
-NONE, REPLACED, AT_TARGET = "NONE", "REPLACED", "AT_TARGET"
-HALTED = "HALTED"
-STATES = ("ACTIVE", "REDUCING", HALTED)
-INITIAL_CASH = 1_000_000 * UNIT
-"""Of the profiles. Needed only where the first decision and the first mark are both gone."""
-
-
-@dataclass
-class Order:
-    """An order that a decision sent. `rest` is what is left of its signed quantity, `parts` its fills so far."""
-
-    decision: Message
-    rest: int
-    mark: int
-    state: str = OPEN
-    parts: int = 0
-
-    @property
-    def limit(self) -> int | None:
-        """Its price, None for a market order."""
-        found: int | None = self.decision.row["order_limit"]
-        return found
-
-
-@dataclass
-class Account:
-    """What the ledger of one account is replayed from."""
-
-    decisions: Decisions
-    fills: InOrder
-    equity: InOrder
-    inputs: Inputs
+REMEMBERED = 1_024
+"""Orders that are over and still known, so that a fill of one is told from a fill of none."""
 
 
 class Ledger:
-    """The replay of one account."""
+    """The replay of the account, decision by decision."""
 
-    def __init__(self, account: Account, findings: Findings) -> None:
-        self._decisions, self._fills, self._equity = account.decisions, account.fills, account.equity
-        self._inputs, self._findings = account.inputs, findings
-        cash = _initial_cash(account)
-        self._book = Book(cash, cash)
-        self._orders: dict[int, Order] = {}
+    def __init__(self, fills: InOrder, equity: InOrder, config: Config, findings: Findings) -> None:
+        cash = config.units["initial_cash"]
+        self._fills, self._equity, self._findings = fills, equity, findings
+        self._book, self._control = Book(cash), Control(cash, cash)
         self._open: dict[Name, Order] = {}
-        self._latencies = _latencies(account)
-        self._moved = _moved(account)
-        self._share_from: dict[str, float] = {}
-        self._limited = _limited(account)
+        self._known: OrderedDict[int, Order] = OrderedDict()
+        self._mark_bar = 0
 
-    def check(self, complete: bool) -> int:
-        """Replay everything. Number of fills and marks behind the last decision; with `complete` these are faults."""
-        for decision in self._decisions.messages:
-            self._step(decision)
-        return self._unclaimed(complete)
-
-    def _unclaimed(self, complete: bool) -> int:
-        known = {m.row["account_seq"] for m in self._decisions.messages}
-        pending = 0
-        for m in self._fills.messages + self._equity.messages:
-            seq = m.row["account_seq"]
-            if seq > self._decisions.last and not complete:
-                pending += 1
-            elif seq not in known:
-                self._findings.differs(m, "a decision has its account_seq", seq, "that of a decision", Weight.ABSENCE)
-        return pending
-
-    def _step(self, decision: Message) -> None:
+    def check(self, decision: Message, whole: bool, tick: Accepted | None, config: Config) -> None:
+        """Replay the next decision. `whole`: its bytes are what the chain says; `tick` is that which caused it."""
+        self._whole, self._quote, self._config = whole, tick.row if tick else None, config
         row = decision.row
-        fills, marks = self._fills.at(row["account_seq"]), self._equity.at(row["account_seq"])
-        self._command(row)
-        priced = self._book.mark(_name(row), row["mid"])
+        self._made, self._marks = self._fills.take(row["account_seq"]), self._equity.take(row["account_seq"])
+        book, control, name = self._book, self._control, _name(row)
+        control.begin(row["ts_order"], book.equity)
+        control.obey(row["command"], book.equity)
+        priced = book.mark(name, row["mid"])
+        if not priced and (book.positions[name] or name in self._open):
+            control.halt(RANGE)
+        control.judge(config, book.equity)
         before = self._findings.blamed(FILLS), self._findings.blamed(EQUITY)
-        own = [m for m in fills if m.row["order_id"] == row["order_id"]]
-        earlier = [m for m in fills if m not in own]
-        self._fill_all(earlier, decision)
-        if marks and not own:
-            self._lost_fill(marks[0])
-        ended = self._ends(decision)
-        self._due(decision, priced and not earlier and not ended)
-        self._book.peak = max(self._book.peak, row["equity"])
+        own = [m for m in self._made if m.row["order_id"] == row["order_id"]]
+        earlier = [m for m in self._made if m not in own]
+        if self._marks and not own:
+            self._lost_fill(self._marks[0], len(earlier))
+        self._under_way(decision, priced, earlier)
+        control.settle(config, book.equity)
         self._judge(decision)
-        self._fill_all(own, decision)
-        self._ends_own(decision)
-        self._due(decision, priced and not fills and not ended)
+        self._own(decision, own)
+        control.settle(config, book.equity)
         self._after(decision)
-        self._mark(decision, fills, marks)
+        self._mark(decision)
         blamed = self._findings.blamed(FILLS) > before[0], self._findings.blamed(EQUITY) > before[1]
-        self._effects(decision, () if blamed[0] else fills, () if blamed[1] else marks,
+        self._effects(decision, () if blamed[0] else self._made, () if blamed[1] else self._marks,
                       Weight.ABSENCE if any(blamed) else Weight.CONTRADICTION)
 
-    def _command(self, row: Row) -> None:
-        """An operator's word that ends a halt, or resumes, counts the drawdown anew."""
-        if row["command"] == "RESUME" or (row["command"] == "REDUCE" and self._book.state == HALTED):
-            self._book.peak = self._book.equity
+    def finish(self, complete: bool) -> int:
+        """Number of fills and marks behind the last decision; with `complete` these are faults."""
+        return self._fills.finish(complete) + self._equity.finish(complete)
 
     # ------------------------------------------------------------------------------------------------------- orders
+
+    def _under_way(self, decision: Message, priced: bool, fills: Sequence[Message]) -> None:
+        """The symbol's open order at this tick: ended, filled or left."""
+        order, name = self._open.get(_name(decision.row)), _name(decision.row)
+        must = self._must_end(order, decision.row["ts_order"], priced)
+        due = order is not None and priced and not must and decision.row["ts_order"] >= order.due
+        wanted = self._wanted(order, 0) if order and due else 0
+        self._fill_all(fills, decision, wanted, due)
+        self._ends(decision, must)
+        if wanted and not fills and order and self._open.get(name) is order:
+            self._findings.lost(self._fills.before, "an order that is due is filled", f"no fill at {decision.position}",
+                                f"one of {order.decision.position} after this")
+            self._close_order(name, "LOST")
+
+    def _must_end(self, order: Order | None, ts: int, priced: bool) -> str:
+        """How the open order must end at this tick; empty where it goes on."""
+        if order is None or not priced:
+            return ""
+        if (self._control.state != ACTIVE or order.left != self._control.left) and not self._reduces(order):
+            return NOT_REDUCING
+        return EXPIRED if order.expires is not None and ts >= order.expires else ""
+
+    def _reduces(self, order: Order) -> bool:
+        held = self._book.positions[_name(order.decision.row)]
+        after = held + order.rest
+        return abs(after) <= abs(held) and after * held >= 0
+
+    def _wanted(self, order: Order, taken: int) -> int | None:
+        """Quantity, without its sign, that a tick must fill of a market order; None where the rules here do not say."""
+        if order.limit is not None or self._quote is None:
+            return None
+        return execution.displayed(order, self._quote, taken, self._config)
+
+    def _own(self, decision: Message, fills: Sequence[Message]) -> None:
+        """The order that the tick sent, where it is filled at once."""
+        row, name = decision.row, _name(decision.row)
+        if row["order_id"] is None:
+            return
+        order, due = self._open.get(name), self._config.fills["latency_ns"] == 0
+        same = [m.row["quantity"] for m in self._made if m not in fills and order
+                and (m.row["side"] == "BUY") == (order.rest > 0)]
+        wanted = self._wanted(order, sum(same)) if order and due else 0
+        self._fill_all(fills, decision, wanted, due)
+        if wanted and not fills and row["ended_as"] != OUT_OF_RANGE and self._open.get(name) is order:
+            self._findings.lost(self._fills.before, "an order that is due is filled", f"no fill at {decision.position}",
+                                "one after this")
+            self._close_order(name, "LOST")
+        if row["ended_order_id"] == row["order_id"] and name in self._open:
+            self._range(row)
+            self._close_order(name, row["ended_as"])
+
+    def _range(self, row: Row) -> None:
+        """An order that would take an amount out of the ledger's range ends, and trading halts."""
+        if row["ended_as"] == OUT_OF_RANGE:
+            self._control.halt(RANGE)
 
     def _judge(self, decision: Message) -> None:
         row, equal = decision.row, self._findings.equal
@@ -135,32 +144,26 @@ class Ledger:
         else:
             self._send(decision)
 
-    def _ends(self, decision: Message) -> bool:
-        """An open order that the tick ended."""
-        row, name = decision.row, _name(decision.row)
+    def _ends(self, decision: Message, must: str) -> None:
+        """An open order that the tick ended, by its rule."""
+        row, name, equal = decision.row, _name(decision.row), self._findings.equal
         ended, order = row["ended_order_id"], self._open.get(name)
-        self._findings.equal(decision, "an end says how", row["ended_as"] != NONE, ended is not None)
-        if row["order_id"] is not None and ended != row["order_id"]:
-            self._findings.equal(decision, "an order replaces the open one", ended,
-                                 order.decision.row["order_id"] if order else None)
+        equal(decision, "an end says how", row["ended_as"] != NONE, ended is not None)
+        if must or row["ended_as"] in (NOT_REDUCING, EXPIRED):
+            equal(decision, "an order ends by its rule", row["ended_as"], must or "an order that goes on")
+        if row["order_id"] is not None and ended != row["order_id"] and not must:
+            equal(decision, "an order replaces the open one", ended, order.decision.row["order_id"] if order else None)
         if row["ended_as"] == REPLACED:
-            self._findings.equal(decision, "an order is replaced where another is sent",
-                                 row["order_id"] not in (None, ended), True)
+            equal(decision, "an order is replaced where another is sent", row["order_id"] not in (None, ended), True)
         if row["ended_as"] == AT_TARGET:
-            self._findings.equal(decision, "an intent that is met ends the order", row["failed_gate"], "quantity")
+            equal(decision, "an intent that is met ends the order", row["failed_gate"], "quantity")
         if ended is None or ended == row["order_id"]:
-            return False
+            return
+        self._range(row)
         if order is None or order.decision.row["order_id"] != ended:
             self._findings.differs(decision, "an order that ends is the open one of its symbol", ended,
                                    order.decision.row["order_id"] if order else None)
         else:
-            self._close_order(name, row["ended_as"])
-        return True
-
-    def _ends_own(self, decision: Message) -> None:
-        """An order that ends on the tick that sent it."""
-        row, name = decision.row, _name(decision.row)
-        if row["order_id"] is not None and row["ended_order_id"] == row["order_id"] and name in self._open:
             self._close_order(name, row["ended_as"])
 
     def _gates(self, decision: Message) -> None:
@@ -176,21 +179,28 @@ class Ledger:
                              ("quantity", abs(target - held))):
             equal(decision, f"value of {gate}", gates[gate]["value"], wanted / UNIT)
         equal(decision, "limit of reducing", gates["reducing"]["limit"], abs(held) / UNIT)
-        if not any(m.row["order_id"] == row["order_id"] for m in self._fills.at(row["account_seq"])):
-            equal(decision, "value of halt", gates["halt"]["value"], STATES.index(row["state"]))
-        self._concentration(decision, gates["concentration"]["value"], value, gross)
-        for gate, passed in _passing(gates, held, target, value, gross).items():
+        equal(decision, "value of halt", gates["halt"]["value"], STATES.index(self._control.state))
+        base = max(gross, self._config.units["concentration_from"])
+        share = value / UNIT / (base / UNIT) if base else 0.0
+        equal(decision, "value of concentration", gates["concentration"]["value"], share)
+        if math.isinf(self._config.fills["cvar_limit"]):
+            equal(decision, "value of account_cvar", gates["account_cvar"]["value"], 0.0)
+        for gate, passed in self._passing(gates, held, target, value, gross).items():
             equal(decision, f"{gate} passes by its rule", gates[gate]["passed"], passed)
 
-    def _concentration(self, decision: Message, found: float, value: int, gross: int) -> None:
-        """The share of gross, or of the profile's least gross, which is what the others say it is."""
-        share = value / UNIT / (gross / UNIT) if gross else 0.0
-        if found == share or not value:
-            self._findings.equal(decision, "value of concentration", found, share)
-            return
-        base = self._share_from.setdefault(decision.row["config_digest"], value / UNIT / found if found else 0.0)
-        if base < gross / UNIT or not math.isclose(found, value / UNIT / base, rel_tol=RELATIVE):
-            self._findings.differs(decision, "value of concentration", found, share)
+    def _passing(self, gates: dict[str, Row], held: int, target: int, value: int, gross: int) -> dict[str, bool]:
+        """What each check of the ledger says by its rule."""
+        config, state = self._config, self._control.state
+        reduces = abs(target) <= abs(held) and target * held >= 0
+        share, base = config.units["max_concentration"], max(gross, config.units["concentration_from"])
+        hasty = config.fills["latency_ns"] == 0 and not config.limited
+        cvar = gates["account_cvar"]
+        return {"halt": state != HALTED, "reducing": state == ACTIVE or reduces,
+                "range": value <= MOST and (reduces or gross <= MOST),
+                "position": reduces or value <= config.units["max_position"],
+                "gross": reduces or gross <= config.units["max_gross"],
+                "concentration": reduces or share == OVER or value <= times(base, share),
+                "account_cvar": reduces or cvar["value"] <= cvar["limit"], "quantity": hasty or target != held}
 
     def _send(self, decision: Message) -> None:
         row, book, name = decision.row, self._book, _name(decision.row)
@@ -199,23 +209,21 @@ class Ledger:
         self._findings.equal(decision, "order_id", row["order_id"], expected)
         self._findings.equal(decision, "order_quantity is target less position", row["order_quantity"],
                              (row["target"] or 0) - book.positions[name])
-        self._findings.equal(decision, "a profile has one kind of order", row["order_limit"] is not None,
-                             row["config_digest"] in self._limited)
+        if self._quote:
+            self._findings.equal(decision, "order_limit is that of the settings", row["order_limit"],
+                                 execution.limit_price(self._config, row["order_quantity"], self._quote))
         if name in self._open:
             self._close_order(name, REPLACED)
-        self._open[name] = self._orders[row["order_id"]] = Order(decision, row["order_quantity"], book.marks[name])
+        self._open[name] = Order(decision, row["order_quantity"], book.marks[name], self._control.left, self._config)
+        self._known[row["order_id"]] = self._open[name]
+        if len(self._known) > REMEMBERED + len(self._open):
+            self._forget()
         book.open(name, row["order_quantity"])
 
-    def _due(self, decision: Message, may_fill: bool) -> None:
-        """A market order that is as old as others were when they were filled gets what is displayed at every tick."""
-        order = self._open.get(_name(decision.row))
-        if order is None or order.limit is not None or not may_fill:
-            return
-        latency = self._latencies.get(order.decision.row["config_digest"])
-        if latency is not None and decision.row["ts_order"] - order.decision.row["ts_order"] >= latency:
-            self._findings.lost(self._fills.before(decision.row["account_seq"]), "an order that is due is filled",
-                                f"no fill at {decision.position}", f"one of {order.decision.position} after this")
-            self._close_order(_name(decision.row), "LOST")
+    def _forget(self) -> None:
+        """Let go of the oldest order that is over."""
+        oldest = next(number for number, order in self._known.items() if order.state != OPEN)
+        del self._known[oldest]
 
     def _close_order(self, name: Name, how: str) -> None:
         self._open.pop(name).state = how.lower()
@@ -223,31 +231,36 @@ class Ledger:
 
     # -------------------------------------------------------------------------------------------------------- fills
 
-    def _fill_all(self, fills: Sequence[Message], decision: Message) -> None:
+    def _fill_all(self, fills: Sequence[Message], decision: Message, wanted: int | None, due: bool) -> None:
+        """Book fills. `wanted` is the quantity that the first must have, None for any; `due`: whether one may be."""
         for fill in fills:
             same_cause(fill, decision, self._findings)
-            order = self._orders.get(fill.row["order_id"])
+            order = self._known.get(fill.row["order_id"])
             if order is None:
                 self._findings.differs(fill, "a decision sent the order", fill.row["order_id"], "the id of an order")
             else:
                 self._of_order(fill, order)
-                self._may_fill(fill, order, decision.row["command"] != NONE)
+                self._may_fill(fill, order)
+                if not due:
+                    self._findings.differs(fill, "an order is filled when it is due", decision.row["ts_order"],
+                                           order.due)
+                elif wanted is not None:
+                    self._findings.equal(fill, "quantity is what is displayed", fill.row["quantity"], wanted)
                 self._part(fill, order)
             self._book_fill(fill, decision, order)
 
-    def _lost_fill(self, mark: Message) -> None:
-        """A mark that counts a fill more, and has its cash, says that the fill is gone and not the mark wrong."""
+    def _lost_fill(self, mark: Message, earlier: int) -> None:
+        """A mark that counts a fill more, and has other cash, says that the fill is gone and not the mark wrong."""
         row, book = mark.row, self._book
-        if row["fills"] > book.fills and row["cash"] != book.cash:
-            self._findings.lost(self._fills.before(row["account_seq"]), "every fill is in the ledger",
+        if row["fills"] > book.fills + earlier and not earlier and row["cash"] != book.cash:
+            self._findings.lost(self._fills.before, "every fill is in the ledger",
                                 f"{book.fills} fills before {mark.position}", row["fills"], Weight.CONTRADICTION)
             book.fills = row["fills"]
 
-    def _may_fill(self, fill: Message, order: Order, commanded: bool) -> None:
+    def _may_fill(self, fill: Message, order: Order) -> None:
         """While an account is halted no fill adds to exposure."""
         held = self._book.positions[_name(order.decision.row)]
-        reduces = held * order.rest < 0 and abs(order.rest) <= abs(held)
-        if self._book.state == HALTED and not commanded and not reduces:
+        if self._control.state == HALTED and not self._reduces(order):
             self._findings.differs(fill, "a halted account fills only what reduces", order.rest, f"against {held}")
 
     def _part(self, fill: Message, order: Order) -> None:
@@ -290,22 +303,16 @@ class Ledger:
         book.hold(name, row["position"])
 
     def _price(self, fill: Message, decision: Message, order: Order | None, quantity: int) -> None:
-        """What takes is filled at mid, at the far side or, with impact, beyond it; what rested at its own limit."""
-        row, tick = fill.row, self._inputs.ticks.get((decision.row["partition"], decision.row["offset"]))
-        limit = order.limit if order else None
+        """Price and fee are those of the settings; what rested has its own limit as its price."""
+        row, config, equal = fill.row, self._config, self._findings.equal
+        equal(fill, "the fee is that of the settings", row["fee"],
+              execution.fee(config, row["liquidity"], quantity, row["price"]))
         if row["liquidity"] == "MAKER":
-            self._findings.equal(fill, "the price of what rested is its limit", row["price"], limit)
-        elif tick:
-            sign = 1 if quantity >= 0 else -1
-            far = units(tick.row["ask"] if sign > 0 else tick.row["bid"])
-            moved = decision.row["config_digest"] in self._moved and sign * (row["price"] - far) >= 0
-            allowed = (self._book.marks[_name(decision.row)], far, limit if limit else far)
-            if not moved and row["price"] not in allowed:
-                self._findings.differs(fill, "the price is mid or the far side", row["price"], allowed)
-        if limit and quantity and (row["price"] - limit) * quantity > 0:
-            self._findings.differs(fill, "the price is not worse than the limit", row["price"], limit)
-        if row["liquidity"] != "MAKER" and row["fee"] < 0:
-            self._findings.differs(fill, "what takes pays a fee", row["fee"], "at least 0")
+            equal(fill, "the price of what rested is its limit", row["price"], order.limit if order else None)
+        elif order and self._quote:
+            mark = self._book.marks[_name(decision.row)]
+            equal(fill, "the price is that of the settings", row["price"],
+                  execution.price(config, order, quantity, mark, self._quote))
 
     # -------------------------------------------------------------------------------------------------------- marks
 
@@ -315,21 +322,28 @@ class Ledger:
         equal(decision, "position is that of the last fill", row["position"], self._book.positions[name])
         equal(decision, "symbol_pnl is cash flow and position", row["symbol_pnl"],
               self._book.flows[name] + self._book.worth(name))
-        equal(decision, "a state that is not ACTIVE has a cause", row["state_cause"] == NONE, row["state"] == STATES[0])
-        if row["command"] == "HALT" or (self._book.state == HALTED and row["command"] == NONE):
-            equal(decision, "an account stays halted until a command", row["state"], HALTED)
-        self._book.state = row["state"]
+        equal(decision, "the state follows from equity, settings and commands", (row["state"], row["state_cause"]),
+              (self._control.state, self._control.cause))
 
-    def _mark(self, decision: Message, fills: Sequence[Message], marks: Sequence[Message]) -> None:
-        if fills and not marks:
-            self._findings.lost(self._equity.before(decision.row["account_seq"]), "a fill is followed by a mark",
-                                f"none for {fills[0].position}", "one after this")
-        for mark in marks:
+    def _mark(self, decision: Message) -> None:
+        every = self._config.fills["mark_every_ns"]
+        bar = decision.row["ts_order"] // every if every else 0
+        due = not every or bar != self._mark_bar
+        if self._made and not self._marks:
+            self._findings.lost(self._equity.before, "a fill is followed by a mark",
+                                f"none for {self._made[0].position}", "one after this")
+        elif due and not self._marks:
+            self._findings.lost(self._equity.before, "a mark is due", f"none for {decision.position}", "one after this")
+        if due or self._made:
+            self._mark_bar = bar
+        for mark in self._marks:
+            if not (due or self._made):
+                self._findings.differs(mark, "a mark is due", decision.position, "a fill or another interval")
             same_cause(mark, decision, self._findings)
             self._counted(mark)
             self._holdings(mark)
             self._sums(mark)
-            self._quote(mark, decision)
+            self._of_decision(mark, decision)
 
     def _counted(self, mark: Message) -> None:
         row, book = mark.row, self._book
@@ -354,35 +368,31 @@ class Ledger:
         equal(mark, "equity is cash + positions x mark", row["equity"], book.equity)
         equal(mark, "gross is the sum of absolute values", row["gross"], book.gross)
         equal(mark, "net is the sum of values", row["net"], book.value)
-        book.peak = max(book.peak, row["equity"])
-        equal(mark, "peak_equity is the highest so far", row["peak_equity"], book.peak)
+        equal(mark, "peak_equity is the highest so far", row["peak_equity"], self._control.peak)
         peak = row["peak_equity"] / UNIT
         drawdown = 1 - row["equity"] / UNIT / peak if peak > 0 else 0.0
         equal(mark, "drawdown is 1 - equity / peak", row["drawdown"], drawdown)
-        book.peak = row["peak_equity"]
 
-    def _quote(self, mark: Message, decision: Message) -> None:
+    def _of_decision(self, mark: Message, decision: Message) -> None:
         for name in ("state", "state_cause"):
             self._findings.equal(mark, f"{name} is that of the decision", mark.row[name], decision.row[name])
-        tick = self._inputs.ticks.get((decision.row["partition"], decision.row["offset"]))
-        if tick:
+        if self._quote:
             self._findings.equal(mark, "spread is that of the tick", mark.row["spread"],
-                                 tick.row["ask"] - tick.row["bid"])
+                                 self._quote["ask"] - self._quote["bid"])
         if not mark.row["account_cvar_975"] >= 0:
             self._findings.differs(mark, "account_cvar_975 is a loss", mark.row["account_cvar_975"], "at least 0")
 
     def _effects(self, decision: Message, fills: Sequence[Message], marks: Sequence[Message], weight: Weight) -> None:
         """The seal over the tick's fills and marks. `fills` and `marks` are those that nothing was found in yet."""
-        seq = decision.row["account_seq"]
-        held = *self._fills.at(seq), *self._equity.at(seq)
+        held = *self._made, *self._marks
         found = signed(reduce(lambda sealed, m: fnv1a(m.body, sealed), held, START))
-        if found == decision.row["effects"] or seq in self._decisions.damaged:
+        if found == decision.row["effects"] or not self._whole:
             return
         for m in (*marks, *fills):
             self._findings.differs(m, "effects of the decision seal fills and marks", found, decision.row["effects"],
                                    weight)
-        if not self._equity.at(seq):
-            self._findings.lost(self._equity.before(seq), "every mark that a decision seals is there",
+        if not self._marks:
+            self._findings.lost(self._equity.before, "every mark that a decision seals is there",
                                 f"none for {decision.position}", "one after this")
 
 
@@ -397,64 +407,3 @@ def _lots(notional: float, mid: float, lot: float) -> int:
     except (ValueError, OverflowError, ZeroDivisionError):
         return MOST + 1 if notional > 0 else -MOST - 1
     return lots * size if abs(float(lots)) * size <= MOST else MOST + 1 if notional > 0 else -MOST - 1
-
-
-def _passing(gates: dict[str, Row], held: int, target: int, value: int, gross: int) -> dict[str, bool]:
-    """What each check of the ledger says by its rule. Latency decides on orders of nothing, and is no field.
-
-    The share of one symbol is compared as a ratio; where that is the limit, to a float's rounding, either may be right.
-    """
-    reduces = abs(target) <= abs(held) and target * held >= 0
-    amounts = {"position": value, "gross": gross}
-    bounded = {name: reduces or amount <= units(gates[name]["limit"]) for name, amount in amounts.items()}
-    share, cvar = gates["concentration"], gates["account_cvar"]
-    level = math.isclose(share["value"], share["limit"], rel_tol=RELATIVE)
-    return bounded | {
-        "halt": gates["halt"]["value"] != STATES.index(HALTED), "reducing": gates["halt"]["value"] == 0 or reduces,
-        "range": value <= MOST and (reduces or gross <= MOST),
-        "account_cvar": reduces or cvar["value"] <= cvar["limit"],
-        "concentration": reduces or (share["passed"] if level else share["value"] <= share["limit"]),
-        "quantity": gates["quantity"]["passed"] or target != held}
-
-
-def _initial_cash(account: Account) -> int:
-    """Cash before the first fill."""
-    first, rows = account.decisions.messages[:1], account.equity.messages[:1]
-    if first and first[0].row["account_seq"] == 1 and 1 not in account.decisions.damaged:
-        return int(first[0].row["equity"])
-    return int(rows[0].row["cash"]) if rows and not rows[0].row["fills"] else INITIAL_CASH
-
-
-def _limited(account: Account) -> set[str]:
-    """Profiles whose orders are limit orders: most of them."""
-    said: dict[str, Counter[bool]] = {}
-    for row in (m.row for m in account.decisions.messages):
-        if row["order_id"] is not None:
-            said.setdefault(row["config_digest"], Counter())[row["order_limit"] is not None] += 1
-    return {digest for digest, counts in said.items() if counts[True] > counts[False]}
-
-
-def _moved(account: Account) -> set[str]:
-    """Profiles with impact: most of their fills that take are neither at mid nor at the far side."""
-    decided = {m.row["account_seq"]: m.row for m in account.decisions.messages}
-    said: dict[str, Counter[bool]] = {}
-    for fill in account.fills.messages:
-        at = decided.get(fill.row["account_seq"])
-        tick = account.inputs.ticks.get((at["partition"], at["offset"])) if at else None
-        if at and tick and fill.row["liquidity"] == "TAKER":
-            plain = {units(at["mid"]), units(tick.row["ask"]), units(tick.row["bid"])}
-            said.setdefault(at["config_digest"], Counter())[fill.row["price"] not in plain] += 1
-    return {digest for digest, counts in said.items() if counts[True] > counts[False]}
-
-
-def _latencies(account: Account) -> dict[str, int]:
-    """Least event time, ns, from an order to its fill, by the profile that sent it."""
-    decided = {m.row["account_seq"]: m.row for m in account.decisions.messages}
-    sent = {row["order_id"]: row for row in decided.values() if row["order_id"] is not None}
-    found: dict[str, int] = {}
-    for fill in account.fills.messages:
-        order, at = sent.get(fill.row["order_id"]), decided.get(fill.row["account_seq"])
-        if order and at and at["tick_id"] == fill.row["tick_id"] and order["account_seq"] <= at["account_seq"]:
-            lag = at["ts_order"] - order["ts_order"]
-            found[order["config_digest"]] = min(lag, found.get(order["config_digest"], lag))
-    return found

@@ -1,95 +1,155 @@
-"""What the auditor reads: the records of six topics, as they lie in Kafka.
+"""What the auditor reads: the records of nine topics, as they lie in Kafka.
 
-A `Log` is plain bytes in memory, so that a test or a mutation needs no broker; `read` fills one from a running broker.
+A `Log` is plain bytes in memory, so that a test or a mutation needs no broker; `read` gives the log of a running
+broker, whose partitions are streamed whenever they are asked for, up to the ends that they had when it was opened.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 import schemas
-from connectors import broker
-from connectors.consume import messages
+from connectors import broker, consume
 from connectors.registry import Registry, RegistryError
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 
 TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
 INTENTS, FILLS, EQUITY, DECISIONS = "intents.v1", "fills.v1", "equity.v1", "decisions.v1"
+FRONTIERS, RULINGS, COMMANDS = "frontiers.v1", "rulings.v1", "commands.v1"
 
-TOPICS = (DECISIONS, FILLS, EQUITY, INTENTS, DEAD, TICKS)
-"""In the order they are read: what a committed decision speaks of is then already in the topics read after it."""
+LEARNT = (FRONTIERS, RULINGS, COMMANDS)
+"""Topics of what a chain learnt. Where a run computes another one again, partition 0 is that run's, 1 its own."""
+
+TOPICS = (DECISIONS, FILLS, EQUITY, INTENTS, RULINGS, FRONTIERS, COMMANDS, DEAD, TICKS)
+"""In the order in which their ends are asked: what a committed decision speaks of lies before the others' ends."""
 
 COMMITTED = frozenset({INTENTS, FILLS, EQUITY, DECISIONS})
 """Topics written in transactions; of these only what is committed counts, and their offsets have gaps."""
 
+NO_STAMP = -1
+
 
 class Record(NamedTuple):
-    """One record of a partition."""
+    """One record of a partition. `stamp` is its Kafka timestamp, whole seconds since 1970."""
 
     offset: int
     key: bytes | None
     value: bytes | None
+    stamp: int = NO_STAMP
+
+
+class Source(Protocol):
+    """A log by topic (its own name, without a namespace) and partition, and the schemas that wrote it, by id.
+
+    `starts` has the first offset still kept of partitions where retention has removed some; 0 where it is left out.
+    """
+
+    @property
+    def schemas(self) -> Mapping[str, Mapping[int, Mapping[str, Any]]]:
+        """Registered schemas of each topic."""
+
+    @property
+    def starts(self) -> Mapping[tuple[str, int], int]:
+        """First offsets that are kept."""
+
+    def partitions(self, topic: str) -> list[int]:
+        """Partitions of a topic in order, empty where the log has none of it."""
+
+    def stream(self, topic: str, partition: int) -> Iterator[Record]:
+        """Records of a partition in order; may be asked for again."""
 
 
 @dataclass(frozen=True)
 class Log:
-    """Records by topic (its own name, without a namespace) and partition, and the schemas that wrote them, by id.
-
-    `starts` has the first offset still kept of partitions where retention has removed some; 0 where it is left out.
-    """
+    """A Source in memory."""
 
     records: Mapping[str, Mapping[int, list[Record]]]
     schemas: Mapping[str, Mapping[int, Mapping[str, Any]]]
     starts: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
-    def partitions(self, topic: str) -> list[tuple[int, list[Record]]]:
-        """Partitions of a topic in order, empty where the log has none of it."""
-        return sorted(self.records.get(topic, {}).items())
+    def partitions(self, topic: str) -> list[int]:
+        """Partitions of a topic in order."""
+        return sorted(self.records.get(topic, {}))
+
+    def stream(self, topic: str, partition: int) -> Iterator[Record]:
+        """Records of a partition in order."""
+        return iter(self.records[topic][partition])
+
+
+class Place(NamedTuple):
+    """Where a partition lies in the broker, and the part of it that is read."""
+
+    name: str
+    partition: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class BrokerLog:
+    """A Source in a broker, as it was when it was opened."""
+
+    settings: Settings
+    schemas: Mapping[str, Mapping[int, Mapping[str, Any]]]
+    places: Mapping[tuple[str, int], Place]
 
     @property
-    def size(self) -> int:
-        """Records in all."""
-        return sum(len(part) for topic in self.records.values() for part in topic.values())
+    def starts(self) -> Mapping[tuple[str, int], int]:
+        """First offsets that are kept."""
+        return {at: place.start for at, place in self.places.items()}
+
+    def partitions(self, topic: str) -> list[int]:
+        """Partitions of a topic in order."""
+        return sorted(partition for name, partition in self.places if name == topic)
+
+    def stream(self, topic: str, partition: int) -> Iterator[Record]:
+        """Records of a partition in order, a few at a time."""
+        place = self.places[topic, partition]
+        for m in consume.partition(*place, self.settings, topic in COMMITTED):
+            yield Record(m.offset(), m.key(), m.value(), m.timestamp()[1] // 1_000)
 
 
-def read(settings: Settings, namespace: str = "", inputs: str | None = None) -> Log:
-    """The log as the broker gives it now, each topic up to its end at the time it is read.
+def read(settings: Settings, namespace: str = "", inputs: str | None = None,
+         topics: Sequence[str] = TOPICS) -> BrokerLog:
+    """The log as the broker gives it now, each topic up to its end at the time of the call, in the order of `topics`.
 
     `inputs` names the run whose ticks this one computed again; left out, its ticks are its own.
     Raises UserError for an unreachable broker or registry, or a missing topic.
     """
-    records, starts = {}, dict[tuple[str, int], int]()
-    versions = _versions(Registry(settings.registry.url))
-    for topic in TOPICS:
-        owner = inputs if inputs is not None and topic == TICKS else namespace
-        name = schemas.in_run(topic, owner)
-        records[topic] = _records(name, settings, topic in COMMITTED)
-        starts |= {(topic, partition): first for partition, first in _starts(name, settings).items()}
-    return Log(records, versions, starts)
+    versions = _versions(Registry(settings.registry.url), topics)
+    admin = AdminClient(broker.client(settings.kafka.bootstrap))
+    places: dict[tuple[str, int], Place] = {}
+    for topic in topics:
+        own, recorded = schemas.in_run(topic, namespace), schemas.in_run(topic, inputs or "")
+        names = [own]
+        if inputs is not None and topic in (TICKS, *LEARNT):
+            names = [recorded] if topic == TICKS else [recorded, own]
+        held = [place for name in names for place in _places(admin, settings, name, topic == DECISIONS)]
+        places |= {(topic, n): place for n, place in enumerate(held)}
+    return BrokerLog(settings, versions, places)
 
 
-def _versions(registry: Registry) -> dict[str, dict[int, dict[str, Any]]]:
+def _versions(registry: Registry, topics: Sequence[str]) -> dict[str, dict[int, dict[str, Any]]]:
     try:
-        return {topic: registry.versions(schemas.topics()[topic].subject) for topic in TOPICS}
+        return {topic: registry.versions(schemas.topics()[topic].subject) for topic in topics}
     except RegistryError as error:
         raise UserError("audit", "the schemas of all topics must be registered", str(error),
                         "run `make setup-topics`") from None
 
 
-def _records(name: str, settings: Settings, committed: bool) -> dict[int, list[Record]]:
-    found: dict[int, list[Record]] = {}
-    for message in messages(name, settings, committed):
-        found.setdefault(message.partition(), []).append(Record(message.offset(), message.key(), message.value()))
-    return found
-
-
-def _starts(name: str, settings: Settings) -> dict[int, int]:
-    admin = AdminClient(broker.client(settings.kafka.bootstrap))
+def _places(admin: AdminClient, settings: Settings, name: str, committed: bool) -> list[Place]:
+    """Partitions of a topic with their first and next offsets; `committed` ends where a transaction is still open."""
     count = broker.partitions(admin, settings.kafka.bootstrap, name, "audit")
-    asked = admin.list_offsets({TopicPartition(name, p): OffsetSpec.earliest() for p in range(count)})
-    return {at.partition: future.result().offset for at, future in asked.items()}
+    level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+
+    def ask(spec: OffsetSpec) -> list[int]:
+        found = admin.list_offsets({TopicPartition(name, p): spec for p in range(count)}, isolation_level=level)
+        return [future.result().offset for _, future in sorted(found.items(), key=lambda item: item[0].partition)]
+
+    return [Place(name, p, *bounds) for p, bounds in enumerate(zip(ask(OffsetSpec.earliest()), ask(OffsetSpec.latest()),
+                                                                   strict=True))]

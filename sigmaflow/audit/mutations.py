@@ -3,11 +3,13 @@
     python -m sigmaflow.audit.mutations --cases 10000 --seed 1
 
 Three changes leave nothing to find and are not made. A dead letter written twice is legal: its topic is at-least-once.
-So is the order between letters of different partitions. The key of a tick that cannot be read has no right value.
+So is the order between letters of different partitions, and between rulings of different scopes: nobody relies on it.
+The key of a tick that cannot be read has no right value.
 """
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
@@ -17,17 +19,21 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+import fastavro
+
+import schemas
+from sigmaflow.audit import rulings
 from sigmaflow.audit.check import Report, audit
-from sigmaflow.audit.decode import Decoder
+from sigmaflow.audit.decode import HEADER, Decoder, Row
 from sigmaflow.audit.findings import DIFFERING, DOUBLED, LOST
-from sigmaflow.audit.log import DEAD, TICKS, TOPICS, Log, Record
+from sigmaflow.audit.log import DEAD, LEARNT, RULINGS, TICKS, TOPICS, Log, Record
 
 CHANGE, DROP, DOUBLE, SWAP = "change", "drop", "double", "swap"
 KINDS = (CHANGE, DROP, DOUBLE, SWAP)
 AS = {CHANGE: DIFFERING, SWAP: DIFFERING, DROP: LOST, DOUBLE: DOUBLED}
 """What a mutation is counted as in the summary."""
 
-CONTIGUOUS = frozenset({TICKS, DEAD})
+CONTIGUOUS = frozenset({TICKS, DEAD, *LEARNT})
 """Topics without transactions: a broker that never had a record has no gap in its place."""
 
 CASES_A_LOG = 1_000
@@ -61,9 +67,9 @@ class Verdict(NamedTuple):
 def mutate(log: Log, random: Random, topic: str = "", kind: str = "") -> Mutation:
     """A random mutation, of a given topic and kind where they are not empty. Draws again where nothing would change."""
     while True:
-        of = topic or random.choice([t for t in TOPICS if any(part for _, part in log.partitions(t))])
+        of = topic or random.choice([t for t in TOPICS if any(log.records.get(t, {}).values())])
         how = kind or random.choice(KINDS)
-        partition, records = random.choice([(p, part) for p, part in log.partitions(of) if part])
+        partition, records = random.choice([(p, part) for p, part in sorted(log.records[of].items()) if part])
         at = random.randrange(len(records))
         changed = _changed(of, how, records, at, random)
         if changed is not None and changed != records:
@@ -91,10 +97,24 @@ def _changed(topic: str, kind: str, records: list[Record], at: int, random: Rand
         return _renumbered(topic, records[:at] + records[at + 1:], at, -1)
     if kind == DOUBLE:
         return None if topic == DEAD else [*records[:at + 1], *(r._replace(offset=r.offset + 1) for r in records[at:])]
-    if at + 1 == len(records) or (topic == DEAD and records[at].key != records[at + 1].key):
+    if at + 1 == len(records) or _apart(topic, records[at], records[at + 1]):
         return None
     one, two = records[at], records[at + 1]
     return [*records[:at], two._replace(offset=one.offset), one._replace(offset=two.offset), *records[at + 2:]]
+
+
+def _apart(topic: str, one: Record, two: Record) -> bool:
+    """Whether two records have no order between them."""
+    if topic == RULINGS:
+        a, b = ((m["partition"], rulings.GROUPS.get(m["kind"], "state")) for m in map(_ruling, (one, two)))
+        return a != b
+    return topic == DEAD and one.key != two.key
+
+
+def _ruling(record: Record) -> Row:
+    schema = fastavro.parse_schema(schemas.load(schemas.topics()[RULINGS].schema))
+    found: Row = fastavro.schemaless_reader(io.BytesIO((record.value or b"")[HEADER:]), schema, None)
+    return found
 
 
 def _renumbered(topic: str, records: list[Record], at: int, by: int) -> list[Record]:

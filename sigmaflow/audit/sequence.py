@@ -1,95 +1,75 @@
-"""The records of one account, topic by topic, in the account's order."""
+"""Records of one topic of an account in its order, handed out by the tick that caused them."""
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterator
 
 from sigmaflow.audit.decode import Message
-from sigmaflow.audit.findings import Findings
-from sigmaflow.audit.log import DECISIONS, EQUITY, FILLS, INTENTS
+from sigmaflow.audit.findings import Findings, Weight
+from sigmaflow.audit.stream import Stream
 
-ACCOUNT_TOPICS = (DECISIONS, INTENTS, FILLS, EQUITY)
-ID = {INTENTS: "intent_id", FILLS: "fill_id", EQUITY: "account_seq"}
-"""What no two records of a topic share."""
+REMEMBERED = 64
+"""Ids of the latest records that none may have again; an older one stands out by its place."""
 
 CAUSE = ("account", "account_seq", "venue", "symbol", "seq", "tick_id", "partition", "offset", "ts_event", "ts_order")
 """Fields that every record of an account has of the tick that caused it."""
 
 
-@dataclass
 class InOrder:
-    """Records of one topic, repeats left out. `last` is the last account sequence number of the topic."""
+    """Records of one topic whose account_seq does not fall, and whose `identity` does not repeat."""
 
-    topic: str
-    messages: list[Message] = field(default_factory=list)
-    _at: dict[int, list[Message]] = field(default_factory=lambda: defaultdict(list))
-    _seqs: list[int] = field(default_factory=list)
+    def __init__(self, topic: str, identity: str, messages: Iterator[Message], findings: Findings) -> None:
+        self._identity, self._stream, self._findings = identity, Stream(messages), findings
+        self._last = 0
+        self._seen = deque[int](maxlen=REMEMBERED)
+        self._early: dict[int, list[Message]] = {}
+        """Records before their place, by the place that they say."""
+        self.before = self._position = f"{topic}:0:0"
+        """Position of the last record before those taken last."""
 
-    def add(self, message: Message) -> None:
-        """Take the next record."""
-        seq = message.row["account_seq"]
-        self.messages.append(message)
-        self._at[seq].append(message)
-        self._seqs.append(max(seq, self._seqs[-1]) if self._seqs else seq)
+    def take(self, seq: int) -> list[Message]:
+        """Records of this place in the account's order, places rising; what lies before it has no place."""
+        found = self._early.pop(seq, [])
+        self.before = self._position
+        while (m := self._stream.peek()) is not None and (m.row["account_seq"] <= seq or self._leaps(m)):
+            self._stream.next()
+            number = m.row["account_seq"]
+            if m.row[self._identity] in self._seen:
+                self._findings.doubled(m, f"{self._identity} is unique", m.row[self._identity],
+                                       "no record before with it")
+                continue
+            self._seen.append(m.row[self._identity])
+            if number > seq or number < self._last:
+                self._findings.doubled(m, "account_seq rises", number,
+                                       f"at least {self._last} and at most that of the next record")
+                if number > seq:
+                    self._early.setdefault(number, []).append(m)
+                continue
+            self._last, self._position = number, m.position
+            if number == seq:
+                found.append(m)
+            else:
+                self.before = m.position
+                self._unclaimed(m)
+        return found
 
-    def at(self, seq: int) -> Sequence[Message]:
-        """Records caused by the tick with this place in the account's order."""
-        return self._at.get(seq, ())
+    def _leaps(self, m: Message) -> bool:
+        """Whether it is this number that is too high, and not the next that is too low."""
+        following = self._stream.peek(1)
+        return following is not None and self._last <= following.row["account_seq"] < m.row["account_seq"]
 
-    def before(self, seq: int) -> str:
-        """Position of the record after which one of this place would be."""
-        at = bisect_left(self._seqs, seq)
-        return self.messages[at - 1].position if at else f"{self.topic}:0:0"
+    def _unclaimed(self, m: Message) -> None:
+        self._findings.differs(m, "a decision has its account_seq", m.row["account_seq"], "that of a decision",
+                               Weight.ABSENCE)
 
-
-def accounts(messages: dict[str, list[Message]], findings: Findings) -> dict[str, dict[str, list[Message]]]:
-    """Decoded records by account and topic. The key of each must be its account."""
-    readable = {topic: [m for m in held if _readable(m, findings)] for topic, held in messages.items()}
-    counts = Counter(m.row["account"] for held in readable.values() for m in held)
-    found: dict[str, dict[str, list[Message]]] = {}
-    for topic, held in readable.items():
-        for m in held:
-            found.setdefault(_account(m, counts, findings), {t: [] for t in ACCOUNT_TOPICS})[topic].append(m)
-    return found
-
-
-def _readable(m: Message, findings: Findings) -> bool:
-    if m.fault:
-        findings.damaged(m, "every record can be decoded", m.fault, "a message of a registered schema")
-    return not m.fault
-
-
-def _account(m: Message, counts: Counter[str], findings: Findings) -> str:
-    """The account a record belongs to: what its value says, unless only its value says so."""
-    account = str(m.row["account"])
-    if m.key == account.encode():
-        return account
-    findings.damaged(m, "the key is the account", m.key, account.encode())
-    return account if counts[account] > 1 or m.key is None else m.key.decode(errors="replace")
-
-
-def in_order(topic: str, messages: Sequence[Message], by: str, findings: Findings) -> InOrder:
-    """Records of one topic whose field `by` must not fall, and which must not repeat."""
-    found, seen, last = InOrder(topic), set[int](), 0
-    numbers = [m.row[by] for m in messages]
-    for i, (m, number) in enumerate(zip(messages, numbers, strict=True)):
-        if m.row[ID[topic]] in seen:
-            findings.doubled(m, f"{ID[topic]} is unique", m.row[ID[topic]], "no record before with it")
-            continue
-        if number < last or _leaps(numbers, i, last):
-            findings.doubled(m, f"{by} rises", number, f"at least {last} and at most that of the next record")
-        else:
-            last = number
-        seen.add(m.row[ID[topic]])
-        found.add(m)
-    return found
-
-
-def _leaps(numbers: Sequence[int], i: int, last: int) -> bool:
-    """Whether it is this number that is too high, and not the next that is too low."""
-    return i + 1 < len(numbers) and last <= numbers[i + 1] < numbers[i]
+    def finish(self, complete: bool) -> int:
+        """Records behind the last decision, which are pending; with `complete` these are faults."""
+        left = 0
+        for m in self._stream:
+            left += 1
+            if complete:
+                self._unclaimed(m)
+        return 0 if complete else left
 
 
 def same_cause(message: Message, decision: Message, findings: Findings) -> None:

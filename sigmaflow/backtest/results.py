@@ -87,9 +87,9 @@ class Collector:
     def take(self, emission: Emission) -> None:
         """Messages of one topic."""
         if emission.topic == DEAD:
-            self.counts.dead.update(self._letters.read(value)["reason"] for value in emission.values)
+            self.counts.dead.update(self._letters.read(value)["reason"] for value in emission.values.values())
         elif emission.topic in self.frames:
-            self.frames[emission.topic].take(emission.values)
+            self.frames[emission.topic].take(emission.values.values())
 
     def _timed(self, rows: pd.DataFrame) -> pd.DataFrame:
         if len(rows):

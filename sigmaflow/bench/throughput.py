@@ -16,7 +16,6 @@ from jobs.chain.messages import DECISIONS
 from sigmaflow import reference, submit, verify
 from sigmaflow.bench import cpu, figures
 from sigmaflow.errors import Failed
-from sigmaflow.recording import read
 from sigmaflow.runs import Run, send
 from sigmaflow.settings import Settings
 
@@ -56,8 +55,7 @@ def sums(total: int, wanted: dict[str, float]) -> Check:
 
 def recomputed(run: Run) -> list[str]:
     """Every message must be the one that a recomputation in one process gives."""
-    recorded = read(run.settings, run.namespace)
-    verdict = verify.compare(recorded, verify.recompute(recorded, verify.profile_of(recorded)))
+    verdict = verify.check(run.settings, run.namespace)
     counts = {"missing": verdict.missing, "doubled": verdict.doubled}
     return [str(d) for d in verdict.differences] + [f"{n} messages {what}" for what, n in counts.items() if n]
 

@@ -5,8 +5,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.chain.commands import ACCOUNT, MODEL, STATES, Command, Ruling, Rulings, ruling
-from jobs.chain.inprocess import MemoryEdges
+from jobs.chain.chained import CHAIN, Chained, linked
+from jobs.chain.commands import ACCOUNT, MODEL, PROFILE, STATES, Command, Ruling, Rulings, command, group, ruling
+from jobs.chain.inprocess import MemoryEdges, contracts
+from jobs.chain.messages import COMMANDS, RULINGS, RecordReader, RecordWriter
+from schemas.codec import HEADER
+from udfs import profiles
 
 
 def account(edges: MemoryEdges, place: int) -> Rulings:
@@ -76,3 +80,42 @@ def test_cuts_do_not_move_a_command(given_at: list[tuple[str, int]], size: int) 
 def test_a_ruling_is_a_message() -> None:
     made = Ruling(3, "model", "abc", 2, 1_000)
     assert ruling(made.record("paper")) == made
+
+
+def test_the_settings_are_ruled_on_once_and_again_where_they_change() -> None:
+    edges = MemoryEdges(1, [], [])
+
+    def started(name: str, first: int) -> None:
+        Rulings(edges, ACCOUNT, PROFILE, lambda: None).declare(profiles.get(name), first)
+
+    for name, first in (("default", 1), ("default", 90), ("reference", 120), ("reference", 130), ("default", 110)):
+        started(name, first)
+    assert [(r.config_digest, r.first) for r in edges.ruled] == [
+        (profiles.get("default").digest, 1), (profiles.get("reference").digest, 120)]
+    assert edges.ruled[0].settings == profiles.get("default").text and edges.ruled[0].command == -1
+    assert ruling(edges.ruled[1].record("paper")) == edges.ruled[1]
+
+
+def test_a_ruling_seals_its_command() -> None:
+    value = RecordWriter(COMMANDS, 5).write({"account": "paper", "kind": "halt", "model_digest": "", "reason": "why",
+                                             "ts_sent": 7})
+    edges = MemoryEdges(1, [], [])
+    edges.given.append(command(3, value, {"kind": "halt", "model_digest": ""}))
+    account(edges, 7).learn()
+    assert edges.ruled[0].command_hash == command(3, value, {"kind": "halt", "model_digest": ""}).hash != 0
+    assert command(3, value[:-1] + b"\x01", {"kind": "halt", "model_digest": ""}).hash != edges.ruled[0].command_hash
+
+
+def test_each_worker_chains_what_it_writes_and_a_restart_goes_on() -> None:
+    writer, reader = RecordWriter(RULINGS, contracts().id(RULINGS)), RecordReader(contracts().writers(RULINGS))
+    made = [Ruling(0, "halt", "", ACCOUNT, 7), Ruling(1, "model", "abc", 2, 9), Ruling(2, "resume", "", ACCOUNT, 8)]
+    log = Chained(writer, group)
+    values = [log.write(r.record("paper")) for r in made]
+    bodies = [value[HEADER:-33] for value in values]
+    chains = [value[-32:] for value in values]
+    assert chains == [linked(b"", bodies[0]), linked(b"", bodies[1]), linked(chains[0], bodies[2])]
+    assert [reader.read(value)[CHAIN].encode() for value in values] == chains
+    again = Chained(writer, group)
+    for value in values[:2]:
+        again.note(reader.read(value))
+    assert again.write(made[2].record("paper")) == values[2]

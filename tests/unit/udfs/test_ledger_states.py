@@ -251,7 +251,8 @@ class Model:
         side = 1 if order.rest > 0 else -1
         far = units(tick.ask if side > 0 else tick.bid)
         size = abs(order.rest)
-        if self.made.size == "displayed":
+        reached = not order.limit or side * far <= side * order.limit
+        if self.made.size == "displayed" and reached:  # what rests waits for trades, not for the other side's size
             size = min(size, max(0, min(MOST, units(tick.size)) - used))
         if order.limit:  # when it is filled is the queue model's; how much, and at which price, is not
             own = [fill for fill in waiting[:1] if fill["order"] == order.number]
@@ -502,6 +503,6 @@ def _numbered(records: np.ndarray[Any, Any], first: int) -> np.ndarray[Any, Any]
 
 
 # Shrinking a history of hundreds of ticks takes minutes; what failed is printed whole as it is.
-LedgerStates.TestCase.settings = settings(max_examples=60, derandomize=True, stateful_step_count=30, deadline=None,
+LedgerStates.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None,
                                           phases=(Phase.explicit, Phase.reuse, Phase.generate))
 TestLedgerStates = LedgerStates.TestCase

@@ -127,3 +127,13 @@ def test_refused_ticks_count_as_seen() -> None:
         merge.skip(1, offset)
     assert merge.seen == [0, 2]
     assert len(merge.release()) == 1
+
+
+def test_a_frontier_is_written_only_where_it_holds_a_tick_back() -> None:
+    merge = order.Merge(3, Memory())
+    assert merge.needed(range(3)) == []
+    merge.add(1, log([10], 1), 0)
+    merge.add(2, log([10], 2), 0)
+    assert merge.needed(range(3)) == [order.Frontier(0, 0, 11), order.Frontier(1, 1, 11)]
+    quiet(merge, merge.needed(range(3)))
+    assert len(merge.release()) == 2 and merge.needed(range(3)) == []
