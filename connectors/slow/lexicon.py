@@ -15,10 +15,7 @@ from typing import Protocol
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-NEUTRAL = """alert assurance capital commitment commitments cost costs credit crude debt demand demands exposure
-fed free fund funds gross growth heavy interest interested interests join joined kind legal liability limited lucky
-mine number party play pressed risk risks savings secure secured securities security share shared shares special
-strike strong tax taxes top tough treasury trust united vice well yield""".split()
+NEUTRAL = ["alert", "assurance", "commitment", "commitments", "credit", "crude", "debt", "demand", "free", "gross", "growth", "interest", "interested", "interests", "join", "kind", "legal", "liability", "limited", "lucky", "number", "party", "play", "risk", "risks", "secure", "secured", "securities", "security", "share", "shared", "shares", "special", "strike", "strong", "top", "tough", "treasury", "trust", "united", "well"]
 """Words that VADER gives feeling and that say little in a headline about markets. Growth and strength come back below,
 by what they are of."""
 
@@ -26,9 +23,9 @@ WORDS: dict[str, float] = {word: value for value, words in (
     (2.6, "soar soars soared soaring surge surges surged surging skyrocket skyrockets skyrocketed rally rallies rallied "
           "bullish breakthrough record-high all-time-high"),
     (2.0, "beat beats jump jumps jumped outperform outperforms outperformed upgrade upgrades upgraded upside rebound "
-          "rebounds rebounded profit profits profitable topped tops exceeds exceeded outpaced windfall"),
+          "rebounds rebounded profitable topped tops exceeds exceeded outpaced windfall"),
     (1.5, "gain gains gained rise rises rose rising climb climbs climbed higher raises raised growth grew grows growing "
-          "expand expands expanded expansion strong stronger strengthens approval approved approves dividend buyback "
+          "expand expands expanded expansion strong stronger strengthens approval approve approved approves dividend buyback "
           "buybacks boost boosts boosted recover recovers recovered recovery easing eases inflows wins won "
           "accelerates accelerated upbeat resilient record"),
     (-2.6, "plunge plunges plunged plunging crash crashes crashed crashing collapse collapses collapsed bankrupt "
@@ -47,7 +44,7 @@ WORDS: dict[str, float] = {word: value for value, words in (
 
 @dataclass(frozen=True)
 class Score:
-    """What a model says about a text: score in [-1, 1], confidence in [0, 1], both None with an error; its own words."""
+    """What a model says about a text: score in [-1, 1], confidence in [0, 1]; both None with an error."""
 
     score: float | None
     confidence: float | None
@@ -74,7 +71,7 @@ class Lexicon:
     >>> lexicon.rate("Shares soar after profit beats estimates").score > 0.5
     True
     >>> lexicon.rate("Regulator did not approve the fund").score, lexicon.rate("").score
-    (-0.296, 0.0)
+    (-0.2755, 0.0)
     """
 
     name = "lexicon"

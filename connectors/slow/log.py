@@ -66,8 +66,8 @@ class TopicLog:
 
         try:
             for record in records:
-                self._producer.produce(self.name, self._writer.write(record),
-                                       ":".join(str(record[name]) for name in self._key).encode(), 0, on_delivery=report)
+                key = ":".join(str(record[name]) for name in self._key).encode()
+                self._producer.produce(self.name, self._writer.write(record), key, 0, on_delivery=report)
             left = self._producer.flush(CONFIRM_S + 1)
         except KafkaException as error:
             raise self._refused(error.args[0].str()) from None
