@@ -71,7 +71,6 @@ async def _indicate(settings: Settings, maker: indicators.Maker, log: TopicLog, 
         made = maker.take(*new)
         log.write(made)
         for record in made:
-            maker.written(record)
             _say(f"{record['name']} {record['symbol'] or 'of all'}: {record['value']:+.3f} ({record['detail']})")
         try:
             await asyncio.wait_for(stop.wait(), max(0.0, every_s - (time.monotonic() - began)))

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 from statistics import fmean, median, pstdev
-from typing import Any
 
 from connectors.slow.items import NS, Record
 from connectors.slow.source import STAGE
@@ -30,6 +29,9 @@ HOUR_NS, DAY_NS = 3_600 * NS, 86_400 * NS
 WINDOW_NS, HALF_LIFE_NS = 6 * HOUR_NS, HOUR_NS
 PAST = 60
 """Values that the newest one is held against."""
+STEP = 0.02
+"""Least change of a value that is told before half of the old one's life is over: each is a ruling of each partition.
+"""
 LEAST = 10
 """Values of which a deviation says something."""
 SIGNS: Mapping[str, int] = {"T10Y2Y": 1, "VIXCLS": -1, "DFF": -1, "ICSA": -1}
@@ -147,25 +149,38 @@ class Maker:
     def __init__(self, model: str, wanted: Mapping[str, int], held: Sequence[Record], history: bool = False) -> None:
         """With `history` every day of the macro log gets its indicator, not only the newest."""
         self._sentiment, self._macro, self._history = Sentiment(model), Macro(wanted), history
-        self._last: dict[tuple[str, str], int] = {}
+        self._last: dict[tuple[str, str], Record] = {}
         for record in held:
             self.written(record)
 
     def written(self, record: Record) -> None:
         """The log holds this indicator."""
-        key = record["name"], record["symbol"]
-        self._last[key] = max(self._last.get(key, 0), record["ts_known"])
+        self._last[record["name"], record["symbol"]] = record
 
     def take(self, observations: Sequence[Record], scores: Sequence[Record]) -> list[Record]:
         """Indicators after these records; only what is newer than what the log holds."""
         made: list[Record] = []
-        ordered: list[dict[str, Any]] = sorted(observations, key=lambda r: (r["ts_known"], r["series"], r["date"]))
-        for record, following in zip(ordered, [*ordered[1:], None], strict=True):
+        ordered = sorted(observations, key=lambda r: (r["ts_known"], r["series"], r["date"]))
+        for at, record in enumerate(ordered):
             self._macro.add(record)
-            if following is None or (self._history and following["ts_known"] > record["ts_known"]):
+            last = at + 1 == len(ordered)
+            if last or (self._history and ordered[at + 1]["ts_known"] > record["ts_known"]):
                 made += self._macro.take()
         for record in scores:
             self._sentiment.add(record)
         made += self._sentiment.take()
-        return [record for record in made
-                if record["ts_known"] > self._last.get((record["name"], record["symbol"]), -1)]
+        fresh = []
+        for record in made:
+            if self._is_news(record):
+                fresh.append(record)
+                self.written(record)
+        return fresh
+
+    def _is_news(self, record: Record) -> bool:
+        """Whether a record is later than the last one of its kind, and another value or a much longer life."""
+        last = self._last.get((record["name"], record["symbol"]))
+        if last is None:
+            return True
+        half = (last["ts_known"] + last["ts_until"]) // 2
+        return record["ts_known"] > last["ts_known"] and (
+            abs(record["value"] - last["value"]) >= STEP or record["ts_known"] >= half)

@@ -15,29 +15,37 @@ from typing import Protocol
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-NEUTRAL = ["alert", "assurance", "commitment", "commitments", "credit", "crude", "debt", "demand", "free", "gross", "growth", "interest", "interested", "interests", "join", "kind", "legal", "liability", "limited", "lucky", "number", "party", "play", "risk", "risks", "secure", "secured", "securities", "security", "share", "shared", "shares", "special", "strike", "strong", "top", "tough", "treasury", "trust", "united", "well"]
+NEUTRAL = (
+    "alert", "assurance", "commitment", "commitments", "credit", "crude", "debt", "demand", "free", "gross", "growth",
+    "interest", "interested", "interests", "join", "kind", "legal", "liability", "limited", "lucky", "number",
+    "party", "play", "risk", "risks", "secure", "secured", "securities", "security", "share", "shared", "shares",
+    "special", "strike", "strong", "top", "tough", "treasury", "trust", "united", "well",
+)
 """Words that VADER gives feeling and that say little in a headline about markets. Growth and strength come back below,
 by what they are of."""
 
 WORDS: dict[str, float] = {word: value for value, words in (
-    (2.6, "soar soars soared soaring surge surges surged surging skyrocket skyrockets skyrocketed rally rallies rallied "
-          "bullish breakthrough record-high all-time-high"),
-    (2.0, "beat beats jump jumps jumped outperform outperforms outperformed upgrade upgrades upgraded upside rebound "
-          "rebounds rebounded profitable topped tops exceeds exceeded outpaced windfall"),
-    (1.5, "gain gains gained rise rises rose rising climb climbs climbed higher raises raised growth grew grows growing "
-          "expand expands expanded expansion strong stronger strengthens approval approve approved approves dividend buyback "
-          "buybacks boost boosts boosted recover recovers recovered recovery easing eases inflows wins won "
-          "accelerates accelerated upbeat resilient record"),
+    (2.6, "soar soars soared soaring surge surges surged surging skyrocket skyrockets skyrocketed rally rallies "
+           "rallied bullish breakthrough record-high all-time-high"),
+    (2.0, "beat beats jump jumps jumped outperform outperforms outperformed upgrade upgrades upgraded upside "
+           "rebound rebounds rebounded profitable topped tops exceeds exceeded outpaced windfall"),
+    (1.5, "gain gains gained rise rises rose rising climb climbs climbed higher raises raised growth grew grows "
+           "growing expand expands expanded expansion strong stronger strengthens approval approve approved "
+           "approves dividend buyback buybacks boost boosts boosted recover recovers recovered recovery easing "
+           "eases inflows wins won accelerates accelerated upbeat resilient record"),
     (-2.6, "plunge plunges plunged plunging crash crashes crashed crashing collapse collapses collapsed bankrupt "
-           "bankruptcy insolvent insolvency default defaults defaulted fraud fraudulent bearish meltdown rout plummet "
-           "plummets plummeted hacked hack exploit embezzlement delisted delisting liquidated liquidations"),
-    (-2.0, "miss misses missed tumble tumbles tumbled slump slumps slumped downgrade downgrades downgraded loss losses "
-           "recession selloff sell-off underperform underperforms underperformed lawsuit lawsuits sues sued probe "
-           "investigation subpoena layoffs impairment writedown write-down charged indicted halts halted breach"),
-    (-1.5, "fall falls fell falling drop drops dropped decline declines declined declining lower lowers lowered slide "
-           "slides slid weak weaker weakens weakness slow slows slowed slowdown shrink shrinks shrank contraction cuts "
-           "cut outflows delays delayed suspend suspends suspended shortfall warns warned warning inflation tariffs "
-           "sanctions fined fine penalty recall recalls shutdown disappointing disappoints resigns"),
+           "bankruptcy insolvent insolvency default defaults defaulted fraud fraudulent bearish meltdown rout "
+           "plummet plummets plummeted hacked hack exploit embezzlement delisted delisting liquidated "
+           "liquidations"),
+    (-2.0, "miss misses missed tumble tumbles tumbled slump slumps slumped downgrade downgrades downgraded loss "
+           "losses recession selloff sell-off underperform underperforms underperformed lawsuit lawsuits sues "
+           "sued probe investigation subpoena layoffs impairment writedown write-down charged indicted halts "
+           "halted breach"),
+    (-1.5, "fall falls fell falling drop drops dropped decline declines declined declining lower lowers lowered "
+           "slide slides slid weak weaker weakens weakness slow slows slowed slowdown shrink shrinks shrank "
+           "contraction cuts cut outflows delays delayed suspend suspends suspended shortfall warns warned "
+           "warning inflation tariffs sanctions fined fine penalty recall recalls shutdown disappointing "
+           "disappoints resigns"),
 ) for word in words.split()}
 """Valence from -4 to 4, as VADER's own."""
 

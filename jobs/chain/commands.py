@@ -33,8 +33,22 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Indicator:
+    """A slow value as it was made: its offset in indicators.v1; event times from which and to which it is good (ns)."""
+
+    offset: int
+    name: str
+    symbol: str
+    value: float
+    known: int
+    until: int
+
+
+@dataclass(frozen=True)
 class Ruling:
-    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds, or a schema id is judged."""
+    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds, a schema id is judged, or a
+    slow value is read.
+    """
 
     command: int
     kind: str
@@ -42,11 +56,18 @@ class Ruling:
     partition: int
     first: int
     schema_id: int = 0
+    indicator: str = ""
+    symbol: str = ""
+    value: float = 0.0
+    known: int = 0
+    until: int = 0
 
     def record(self, account: str) -> dict[str, Any]:
         """As a message of rulings.v1."""
         return {"account": account, "command": self.command, "kind": self.kind, "model_digest": self.model,
-                "schema_id": self.schema_id, "partition": self.partition, "first": self.first}
+                "schema_id": self.schema_id, "partition": self.partition, "first": self.first,
+                "indicator": self.indicator, "symbol": self.symbol, "value": self.value, "ts_known": self.known,
+                "ts_until": self.until}
 
 
 def ruling(record: dict[str, Any]) -> Ruling:
@@ -56,7 +77,8 @@ def ruling(record: dict[str, Any]) -> Ruling:
     17
     """
     return Ruling(record["command"], record["kind"], record["model_digest"], record["partition"], record["first"],
-                  record["schema_id"])
+                  record["schema_id"], record.get("indicator", ""), record.get("symbol", ""), record.get("value", 0.0),
+                  record.get("ts_known", 0), record.get("ts_until", 0))
 
 
 class Channel(Protocol):
@@ -64,6 +86,9 @@ class Channel(Protocol):
 
     def commands(self) -> Sequence[Command]:
         """Every command that is known by now, in the order in which they were given."""
+
+    def indicators(self) -> Sequence[Indicator]:
+        """Every slow value that is known by now, in the order in which they were made."""
 
     def rulings(self) -> list[Ruling]:
         """Every ruling written so far."""

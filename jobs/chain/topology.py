@@ -24,6 +24,7 @@ from jobs.chain.messages import (
     EXACTLY_ONCE,
     FRONTIERS,
     HOT,
+    INDICATORS,
     LEDGER,
     NEXT,
     ROWS,
@@ -111,7 +112,7 @@ class Topology:
         written = tuple((o.topic(topic), RecordReader(c.writers(topic))) for topic in writes)
         return BrokerEdges(o.bootstrap, o.source(TICKS), self._small_log(FRONTIERS, profile),
                            self._small_log(RULINGS, profile), o.topic(COMMANDS), RecordReader(c.writers(COMMANDS)),
-                           written)
+                           o.topic(INDICATORS), RecordReader(c.writers(INDICATORS)), written)
 
     def _small_log(self, topic: str, profile: Profile) -> SmallLog:
         o, c = self.options, self.contracts
