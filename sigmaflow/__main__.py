@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from sigmaflow.cli import account, backtest, jobs, log, models, proofs, questions, servers
+from sigmaflow.cli import account, backtest, jobs, log, models, proofs, questions, servers, slow
 from sigmaflow.cli.common import flowed
 from sigmaflow.errors import ExitCode, UserError
 
@@ -23,7 +23,7 @@ Begin with `sigmaflow start`. Every command has examples in its --help; --json g
 codes: 0 done, 1 a check found something, 2 wrong arguments or settings, 3 something does not run, 4 it failed.
 """
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=flowed(HELP))
-for part in (servers, account, questions, jobs, backtest, models, log, proofs):
+for part in (servers, account, questions, jobs, backtest, models, log, slow, proofs):
     app.add_typer(part.app)
 
 

@@ -23,7 +23,7 @@ from sigmaflow.settings import Settings
 
 # Carried by every process of a stack: `stop` finds what is left over by it.
 MARKER = "SIGMAFLOW_STACK"
-VENUE_PORTS = 4
+VENUE_PORTS = 5
 """Ports of live venues' metrics, behind that of the results: one for each of connectors/venues/command.py."""
 
 

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 
 def covered() -> list[Path]:
     """The files whose output is a function of the log: maths, workers, and the bytes they read and write."""
-    chain = [ROOT / "jobs" / "chain" / f"{name}.py" for name in ("shard", "account", "contracts", "messages", "plans")]
+    names = ("shard", "account", "contracts", "messages", "plans", "slow")
+    chain = [ROOT / "jobs" / "chain" / f"{name}.py" for name in names]
     return [*sorted((ROOT / "udfs").rglob("*.py")), *chain, ROOT / "schemas" / "codec.py"]
 
 

@@ -3,9 +3,11 @@
 The parameters' names are the features it reads (columns of `features.v1`), so a function is its own declaration. It is
 compiled to a NumPy ufunc: the same scalar code for every row, so a score cannot depend on where a batch was cut.
 
-There are two forms, and to add an alpha is one function here and its name in the profile:
+There are three forms, and to add an alpha is one function here and its name in the profile:
 
 - `@alpha`: the function is the score in [-1, 1]. It needs no past beyond the features, and serves as a Pandas UDF too.
+- `@slow(name)`: the score from a slow value (udfs/slow.py) of that name and `NAME_life`, what is left of its life in
+  [0, 1]; where there is none that is public and fresh the score is 0, the confidence 0, and the signal says why.
 - `@fitted(terms)`: the function gives the regressors, the first parameter telling which (0 to terms - 1). The alphas
   stage fits the return over the horizon to them tick by tick; the score is the fitted return over the usual size of
   such returns.
@@ -29,13 +31,15 @@ from udfs.formulas import vectorised
 class Alpha:
     """A registered alpha. `over` is a ufunc of the columns named by `inputs`: the score, or with `terms` a regressor.
 
-    A ufunc of a fitted alpha has the number of the regressor as its first argument.
+    A ufunc of a fitted alpha has the number of the regressor as its first argument. `reads` names the slow value of a
+    slow alpha.
     """
 
     name: str
     inputs: tuple[str, ...]
     over: Callable[..., Any]
     terms: int = 0
+    reads: str = ""
 
 
 REGISTRY: dict[str, Alpha] = {}
@@ -53,6 +57,15 @@ def fitted(terms: int) -> Callable[[Callable[..., float]], Callable[..., Any]]:
     def register(function: Callable[..., float]) -> Callable[..., Any]:
         inputs, over = vectorised(function)
         REGISTRY[function.__name__] = Alpha(function.__name__, inputs[1:], over, terms)
+        return over
+    return register
+
+
+def slow(name: str) -> Callable[[Callable[..., float]], Callable[..., Any]]:
+    """Register a function of a slow value and of its life as an alpha."""
+    def register(function: Callable[..., float]) -> Callable[..., Any]:
+        inputs, over = vectorised(function)
+        REGISTRY[function.__name__] = Alpha(function.__name__, inputs, over, reads=name)
         return over
     return register
 
@@ -250,3 +263,28 @@ def learned_linear(term, imbalance, order_flow, trade_flow, zscore, trend, recen
     if volatility <= 0:
         return 0.0
     return math.tanh((recent_return if term == 5 else leader_return) / (10 * volatility))
+
+
+@slow("macro")
+def macro_gauge(macro):
+    """Macro: the state of the economy as vintages of its series tell it, good above 0.
+
+    Chen, Roll and Ross (1986), "Economic forces and the stock market". It stands for days: what is learned from it is
+    how returns went while it stood so.
+
+    >>> float(macro_gauge(0.25))
+    0.25
+    """
+    return _clip(macro)
+
+
+@slow("sentiment")
+def news_sentiment(sentiment, sentiment_life):
+    """Sentiment of news and posts, which counts less as it grows old.
+
+    Tetlock (2007), "Giving content to investor sentiment: the role of media in the stock market".
+
+    >>> float(news_sentiment(0.5, 0.5))
+    0.25
+    """
+    return _clip(sentiment) * _clip(sentiment_life)

@@ -1,11 +1,13 @@
-"""Every stateless function by name, without pyflink: the formulas of a quote and the alphas that are not fitted."""
+"""Every stateless function by name, without pyflink: the formulas of a quote and the alphas of a tick's features alone.
+"""
 from __future__ import annotations
 
 from udfs.alphas import REGISTRY
 from udfs.formulas import FORMULAS, Formula
 
 FUNCTIONS: dict[str, Formula] = FORMULAS | {
-    alpha.name: Formula(alpha.name, alpha.inputs, alpha.over) for alpha in REGISTRY.values() if not alpha.terms}
+    alpha.name: Formula(alpha.name, alpha.inputs, alpha.over) for alpha in REGISTRY.values()
+    if not alpha.terms and not alpha.reads}
 
 
 def create_statement(name: str) -> str:

@@ -212,7 +212,11 @@ Risk is history filtered by GARCH with a floor of one long-run volatility: of al
 least Fissler-Ziegel loss on every recording (tests/bench/risk_backtest.py).
 """
 
-_PROFILES = {profile.name: profile for profile in (REFERENCE, DEFAULT)}
+SLOW = DEFAULT.model_copy(update={"name": "slow", "alphas": DEFAULT.alphas.model_copy(
+    update={"names": (*DEFAULT.alphas.names, "macro_gauge", "news_sentiment")})})
+"""`default` and the two alphas that read slow data (docs/slow-data.md). What they are worth is not known."""
+
+_PROFILES = {profile.name: profile for profile in (REFERENCE, DEFAULT, SLOW)}
 
 
 def names() -> list[str]:

@@ -22,13 +22,13 @@ AT_ONCE = 10
 class Bybit(Venue):
     """The venue as `connectors.venues.feed.Feed` wants it. `category`: spot or linear; `depth`: 1, 50, 200 or 1000."""
 
-    name, default_symbols = "bybit", SYMBOLS
+    default_symbols = SYMBOLS
     heartbeat: str | None = None
 
     def __init__(self, address: str = ADDRESS, rest_address: str = REST_ADDRESS, category: str = "spot",
                  depth: int = 50) -> None:
         self._address, self.rest_address, self._category, self._depth = address, rest_address, category, depth
-        self.venues = (venue(category),)
+        self.name, self.venues = "bybit" if category == "spot" else f"bybit-{category}", (venue(category),)
 
     def address(self, symbols: Sequence[str]) -> str:
         """One address a category."""

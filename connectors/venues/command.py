@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from connectors.market.columns import Instrument
@@ -23,7 +24,10 @@ from connectors.venues.health import VenueExporter
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
 
-VENUES: dict[str, Callable[..., Any]] = {"coinbase": Coinbase, "binance": Binance, "bybit": Bybit, "alpaca": Alpaca}
+VENUES: dict[str, Callable[..., Any]] = {
+    "coinbase": Coinbase, "binance": Binance, "bybit": Bybit, "alpaca": Alpaca,
+    "bybit-linear": partial(Bybit, category="linear")}
+"""By the names that users write; their order is that of the ports of their metrics."""
 REPORT_S = 10.0
 
 

@@ -27,3 +27,7 @@ class RateLimited(VenueError):
 
 class Refused(VenueError):
     """A request that the venue does not accept: a symbol it does not know, a key it does not take."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status

@@ -1,11 +1,12 @@
-"""Polite HTTP requests to a venue: one at a time, retried when it makes sense, never sooner than the venue asks."""
+"""Polite HTTP requests to one host: one at a time, retried when it makes sense, never sooner than the host asks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import orjson
@@ -18,54 +19,107 @@ ATTEMPTS = 5
 LONGEST_WAIT_S = 120.0
 """A wait that is sat out; a longer one (a ban may last days) is told to the caller."""
 LIMITS = (418, 429)
+NOT_MODIFIED = 304
+LARGEST = 1 << 26
+"""Bytes of the longest answer that is read: FRED's longest page has about ten million."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a host has answered: a status of 2xx or 304, headers by their lower-case names, and the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, decoded. Raises Lost where it is no JSON: a proxy's page, or half an answer."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise Lost(f"the answer is no JSON ({error})") from None
 
 
 class Rest:
-    """GET requests for JSON under one address."""
+    """Requests under one address, at least `spacing_s` seconds apart, each tried `attempts` times.
 
-    def __init__(self, address: str, backoff: Backoff, headers: Mapping[str, str] | None = None) -> None:
-        self._client = httpx2.AsyncClient(base_url=address, timeout=TIMEOUT_S, headers=dict(headers or {}))
-        self._backoff = backoff
+    `follow`: whether to go where the host sends us; only without a key, which another host must not see.
+    """
+
+    def __init__(self, address: str, backoff: Backoff, headers: Mapping[str, str] | None = None,
+                 spacing_s: float = 0.0, follow: bool = False, timeout_s: float = TIMEOUT_S,
+                 attempts: int = ATTEMPTS) -> None:
+        self._client = httpx2.AsyncClient(base_url=address, timeout=timeout_s, headers=dict(headers or {}),
+                                          follow_redirects=follow)
+        self._backoff, self._spacing_s, self._attempts = backoff, spacing_s, attempts
         self._one_at_a_time = asyncio.Lock()
         self._not_before = 0.0
         self.limited = 0
         """Answers that said to wait."""
 
     async def get(self, path: str, **params: str | int) -> Any:
-        """The answer to a request, decoded.
+        """The answer to a request, decoded. Raises as `ask` does."""
+        async def decoded() -> Any:
+            return (await self._send("GET", path, params=params)).json()
 
-        Tries again up to ATTEMPTS times on a lost connection, a server's error and a limit. Raises Lost, RateLimited
-        where the venue asks for more than LONGEST_WAIT_S, and Refused for any other answer of 4xx.
+        return await self._patiently(decoded)
+
+    async def ask(self, method: str, path: str, **options: Any) -> Answer:
+        """The answer to a request with any of httpx's options.
+
+        Tries again on a lost connection, a server's error and a limit. Raises Lost, RateLimited
+        where the host asks for more than LONGEST_WAIT_S, and Refused for any other answer of 4xx or another address.
         """
+        return await self._patiently(lambda: self._send(method, path, **options))
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for so long: the host has told how much it takes."""
+        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         async with self._one_at_a_time:
             self._backoff.reset()
             while True:
                 await asyncio.sleep(max(0.0, self._not_before - asyncio.get_running_loop().time()))
                 try:
-                    return await self._attempt(path, params)
+                    return await attempt()
                 except (Lost, RateLimited) as error:
                     wait_s = max(self._backoff.next_s(), error.wait_s if isinstance(error, RateLimited) else 0.0)
-                    self._not_before = asyncio.get_running_loop().time() + wait_s
-                    if self._backoff.attempts >= ATTEMPTS or wait_s > LONGEST_WAIT_S:
+                    self.pause(wait_s)
+                    if self._backoff.attempts >= self._attempts or wait_s > LONGEST_WAIT_S:
                         raise
+                finally:
+                    self.pause(self._spacing_s)
 
-    async def _attempt(self, path: str, params: Mapping[str, str | int]) -> Any:
+    async def _send(self, method: str, path: str, **options: Any) -> Answer:
         try:
-            answer = await self._client.get(path, params=dict(params))
+            async with self._client.stream(method, path, **options) as answer:
+                return self._checked(path, answer.status_code, answer.headers, await _body(path, answer))
         except httpx2.HTTPError as error:
             raise Lost(f"{path}: {type(error).__name__} {error}") from None
-        if answer.status_code in LIMITS:
+
+    def _checked(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+        if status in LIMITS:
             self.limited += 1
-            raise RateLimited(answer.status_code, retry_after_s(answer.headers.get("retry-after"), datetime.now(UTC)))
-        if answer.status_code >= 500:
-            raise Lost(f"{path}: HTTP {answer.status_code}")
-        if answer.status_code >= 400:
-            raise Refused(f"{path}: HTTP {answer.status_code} {answer.text[:200]}")
-        try:
-            return orjson.loads(answer.content)
-        except orjson.JSONDecodeError as error:
-            raise Lost(f"{path}: the answer is no JSON ({error})") from None
+            raise RateLimited(status, retry_after_s(headers.get("retry-after"), datetime.now(UTC)))
+        if status >= 500:
+            raise Lost(f"{path}: HTTP {status}")
+        if status >= 300 and status != NOT_MODIFIED:
+            where = headers.get("location", "") or body[:200].decode(errors="replace")
+            raise Refused(f"{path}: HTTP {status} {where}", status)
+        return Answer(status, {name.lower(): value for name, value in headers.items()}, body)
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.aclose()
+
+
+async def _body(path: str, answer: httpx2.Response) -> bytes:
+    body = bytearray()
+    async for part in answer.aiter_bytes():
+        body += part
+        if len(body) > LARGEST:
+            raise Refused(f"{path}: the answer is longer than {LARGEST:,} bytes")
+    return bytes(body)

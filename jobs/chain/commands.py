@@ -24,14 +24,16 @@ ACCOUNT = -1
 STATES = ("none", "resume", "reduce", "halt")
 """Commands to the account by the number that the ledger's stage knows them by."""
 MODEL, PROFILE = ("model",), ("profile",)
-GROUPS = {"model": "model", "profile": "profile", "schema_unknown": "schema", "schema_known": "schema"}
+GROUPS = {"model": "model", "profile": "profile", "schema_unknown": "schema", "schema_known": "schema",
+          "indicator": "indicator"}
 """What a kind of ruling is about; the others are about the account's state. One worker rules on one group of a scope.
 """
 NOBODY = -1
 """Command of a ruling that nobody gave one for."""
 
 
-LATER = {"command_hash": 0, "config_digest": "", "settings": ""}
+LATER = {"indicator": "", "symbol": "", "value": 0.0, "ts_known": 0, "ts_until": 0, "command_hash": 0,
+         "config_digest": "", "settings": ""}
 """Fields of a ruling that the first version of its contract had not."""
 
 
@@ -55,9 +57,21 @@ def command(offset: int, value: bytes, record: Mapping[str, Any]) -> Command:
 
 
 @dataclass(frozen=True)
+class Indicator:
+    """A slow value as it was made: its offset in indicators.v1; event times from which and to which it is good (ns)."""
+
+    offset: int
+    name: str
+    symbol: str
+    value: float
+    known: int
+    until: int
+
+
+@dataclass(frozen=True)
 class Ruling:
-    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds, a schema id is judged, or the
-    account is run with the settings.
+    """From `first` on (account_seq, or offset of a tick in `partition`) a command holds, a schema id is judged, a slow
+    value is read, or the account is run with the settings.
     """
 
     command: int
@@ -66,6 +80,11 @@ class Ruling:
     partition: int
     first: int
     schema_id: int = 0
+    indicator: str = ""
+    symbol: str = ""
+    value: float = 0.0
+    known: int = 0
+    until: int = 0
     command_hash: int = 0
     config_digest: str = ""
     settings: str = ""
@@ -74,7 +93,9 @@ class Ruling:
         """As a message of rulings.v1."""
         return {"account": account, "command": self.command, "kind": self.kind, "model_digest": self.model,
                 "schema_id": self.schema_id, "partition": self.partition, "first": self.first,
-                "command_hash": self.command_hash, "config_digest": self.config_digest, "settings": self.settings}
+                "indicator": self.indicator, "symbol": self.symbol, "value": self.value, "ts_known": self.known,
+                "ts_until": self.until, "command_hash": self.command_hash, "config_digest": self.config_digest,
+                "settings": self.settings}
 
 
 def ruling(record: dict[str, Any]) -> Ruling:
@@ -101,6 +122,9 @@ class Channel(Protocol):
 
     def commands(self) -> Sequence[Command]:
         """Every command that is known by now, in the order in which they were given."""
+
+    def indicators(self) -> Sequence[Indicator]:
+        """Every slow value that is known by now, in the order in which they were made."""
 
     def rulings(self) -> list[Ruling]:
         """Every ruling written so far."""

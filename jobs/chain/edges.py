@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors import broker
 from jobs.chain.chained import Chained
-from jobs.chain.commands import Command, Ruling, command, ruling
+from jobs.chain.commands import Command, Indicator, Ruling, command, ruling
 from jobs.chain.messages import RecordReader
 from udfs.order import Frontier
 
@@ -98,10 +98,14 @@ class BrokerEdges:
     ruling_log: SmallLog
     command_topic: str
     command_reader: RecordReader
+    indicator_topic: str
+    indicator_reader: RecordReader
     written: tuple[tuple[str, RecordReader], ...] = ()
     _admin: Any = field(default=None, repr=False)
     _consumer: Any = field(default=None, repr=False)
     _commands: list[Command] = field(default_factory=list)
+    _indicator_consumer: Any = field(default=None, repr=False)
+    _indicators: list[Indicator] = field(default_factory=list)
     _rulings: list[Ruling] | None = None
 
     def ends(self) -> list[tuple[int, int]]:
@@ -137,15 +141,31 @@ class BrokerEdges:
     def commands(self) -> Sequence[Command]:
         """All commands that have arrived by now; never waits."""
         if self._consumer is None:
-            self._consumer = Consumer(broker.client(self.bootstrap) | {
-                "group.id": "sigmaflow-edges", "enable.auto.commit": False, "fetch.wait.max.ms": 500})
-            self._consumer.assign([TopicPartition(self.command_topic, 0, 0)])
+            self._consumer = self._from_beginning(self.command_topic)
         while (message := self._consumer.poll(0)) is not None:
             if message.error() is None:
                 record = self.command_reader.read(message.value())
                 if record["account"] == self.ruling_log.account:
                     self._commands.append(command(message.offset(), message.value(), record))
         return self._commands
+
+    def indicators(self) -> Sequence[Indicator]:
+        """All slow values that have arrived by now; never waits."""
+        if self._indicator_consumer is None:
+            self._indicator_consumer = self._from_beginning(self.indicator_topic)
+        while (message := self._indicator_consumer.poll(0)) is not None:
+            if message.error() is None:
+                r = self.indicator_reader.read(message.value())
+                self._indicators.append(Indicator(message.offset(), r["name"], r["symbol"], r["value"], r["ts_known"],
+                                                  r["ts_until"]))
+        return self._indicators
+
+    def _from_beginning(self, topic: str) -> Consumer:
+        consumer = Consumer(broker.client(self.bootstrap) | {
+            "group.id": "sigmaflow-edges", "enable.auto.commit": False, "fetch.wait.max.ms": 500,
+            "auto.offset.reset": "earliest"})
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        return consumer
 
     def rulings(self) -> list[Ruling]:
         """All rulings for this account, the recorded ones first.

@@ -12,7 +12,7 @@ import numpy as np
 import schemas
 from jobs.chain import plans
 from jobs.chain.account import AccountWorker
-from jobs.chain.commands import Command, Ruling
+from jobs.chain.commands import Command, Indicator, Ruling
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import NEXT, PROPOSALS, ROWS, Emission, MicroBatch
 from jobs.chain.shard import DEAD, TICKS, ShardWorker
@@ -43,6 +43,7 @@ class MemoryEdges:
     def __init__(self, shards: int, frontiers: list[Frontier], rulings: list[Ruling]) -> None:
         self._shards, self.held, self.ruled = shards, frontiers, rulings
         self.given: list[Command] = []
+        self.made: list[Indicator] = []
 
     def ends(self) -> list[tuple[int, int]]:
         """First and next offset of each partition: no reader is behind them."""
@@ -63,6 +64,10 @@ class MemoryEdges:
     def commands(self) -> list[Command]:
         """Commands given so far."""
         return self.given
+
+    def indicators(self) -> list[Indicator]:
+        """Slow values made so far."""
+        return self.made
 
     def rulings(self) -> list[Ruling]:
         """All rulings so far."""

@@ -22,7 +22,7 @@ HOT, LEDGER, NEXT = 0, 1, 2
 ROWS = "rows"
 
 PROPOSALS, INTENTS, FRONTIERS = "proposals.v1", "intents.v1", "frontiers.v1"
-COMMANDS, RULINGS = "commands.v1", "rulings.v1"
+COMMANDS, RULINGS, INDICATORS = "commands.v1", "rulings.v1", "indicators.v1"
 FILLS, EQUITY, DECISIONS = "fills.v1", "equity.v1", "decisions.v1"
 EXACTLY_ONCE = (INTENTS, FILLS, EQUITY, DECISIONS)
 

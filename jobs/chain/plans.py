@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from jobs.chain.account import AccountPlan
 from jobs.chain.contracts import Contracts
-from jobs.chain.messages import COMMANDS, DECISIONS, EQUITY, EXACTLY_ONCE, FILLS, FRONTIERS, INTENTS, PROPOSALS, RULINGS
+from jobs.chain.messages import (
+    COMMANDS,
+    DECISIONS,
+    EQUITY,
+    EXACTLY_ONCE,
+    FILLS,
+    FRONTIERS,
+    INDICATORS,
+    INTENTS,
+    PROPOSALS,
+    RULINGS,
+)
 from jobs.chain.shard import DEAD, TICKS, ShardPlan
 from udfs.models import Models
 from udfs.profiles import Profile
@@ -22,8 +33,8 @@ TAPS = (*KEYED_TOPICS.values(), PROPOSALS)
 """Topics that `pipeline` writes only where they are asked for."""
 
 
-LEARNT = (FRONTIERS, COMMANDS, RULINGS)
-"""Topics of what the job that orders learns on the way."""
+LEARNT = (FRONTIERS, COMMANDS, RULINGS, INDICATORS)
+"""Topics of what jobs learn on the way."""
 
 
 def topics(job: str) -> list[str]:
@@ -35,7 +46,7 @@ def topics(job: str) -> list[str]:
     if job == "fills":
         return [*READS[job], FILLS, EQUITY, DECISIONS]
     return [*READS[job], KEYED_TOPICS[job], *([DEAD] if job == "features" else []),
-            *(LEARNT if job in ("features", "ensemble") else [])]
+            *(LEARNT if job in ("features", "alphas", "ensemble") else [])]
 
 
 def shard(job: str, profile: Profile, contracts: Contracts, shards: int, taps: tuple[str, ...] = (),
@@ -46,12 +57,13 @@ def shard(job: str, profile: Profile, contracts: Contracts, shards: int, taps: t
         stages = tuple(_keyed(name, profile, models) for name in KEYED_STAGES)
         written = tuple(topic for topic in taps if topic != PROPOSALS)
         return ShardPlan(profile, contracts, source, stages, shards, written, dead_letters=True, forward=True,
-                         models=models or Models(profile))
+                         models=models or Models(profile), slow=alphas.slow(profile))
     if job == "sizing":
         return ShardPlan(profile, contracts, source, (), shards, forward=True)
     return ShardPlan(profile, contracts, source, (_keyed(job, profile, models),), shards, (KEYED_TOPICS[job],),
                      dead_letters=job == "features",
-                     models=(models or Models(profile)) if job == "ensemble" else None)
+                     models=(models or Models(profile)) if job == "ensemble" else None,
+                     slow=alphas.slow(profile) if job == "alphas" else ())
 
 
 def _keyed(name: str, profile: Profile, models: Models | None) -> Stage:

@@ -15,6 +15,7 @@ from jobs.chain.contracts import Contracts
 from jobs.chain.known_schemas import KnownSchemas
 from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
 from jobs.chain.meters import Seen
+from jobs.chain.slow import SlowValues
 from jobs.chain.total_order import Edges
 from schemas.codec import HEADER, Decoder, Encoder
 from schemas.packed import Packed
@@ -44,11 +45,13 @@ class ShardPlan:
     forward: bool = False
     models: Models | None = None
     """Where the ensemble is among the stages: what it may use."""
+    slow: tuple[str, ...] = ()
+    """Where the alphas are among the stages: names of the slow values that they read."""
 
     @property
     def learns(self) -> bool:
-        """Whether its workers need edges: they read ticks, or use models."""
-        return self.source == TICKS or self.models is not None
+        """Whether its workers need edges: they read ticks, use models, or read slow values."""
+        return self.source == TICKS or self.models is not None or bool(self.slow)
 
 
 class ShardWorker:
@@ -61,6 +64,7 @@ class ShardWorker:
         self._models = None
         if edges and plan.models:
             self._models = Rulings(edges, shard, commands.MODEL, lambda: edges.end(shard))
+        self._slow = SlowValues(edges, shard, plan.slow) if edges and plan.slow else None
         self._first_model = plan.models.first if plan.models else ""
         self._state = KeyedState((admission.stage(plan.profile), *plan.stages), store)
         self._slots = Slots(self._state)
@@ -92,7 +96,7 @@ class ShardWorker:
                          columns["ts_recv" if "ts_recv" in columns else "ts_event"])
         out = self._dead_letters(batch, verdict) if self._dead and verdict.any() else []
         if len(columns["slot"]):
-            columns = self._state.run(self._modelled(columns))
+            columns = self._state.run(self._slowed(self._modelled(columns)))
             out += self._messages(columns)
         if self._plan.forward:
             out.append(self._rows(columns, batch))
@@ -118,6 +122,13 @@ class ShardWorker:
             return columns
         self._models.learn()
         return columns | {"model": self._models.models(columns["offset"], models.number, models.FALLBACK)}
+
+    def _slowed(self, columns: Columns) -> Columns:
+        """With the slow values that each tick reads, where an alpha of the profile reads any."""
+        if self._slow is None:
+            return columns
+        self._slow.learn()
+        return columns | self._slow.columns(columns, self._state.names)
 
     def _origin(self, batch: MicroBatch, messages: Packed) -> Columns:
         """Where each tick is in the log, and its lineage id: a hash of its bytes, so a changed tick has another."""

@@ -28,6 +28,7 @@ from jobs.chain.messages import (
     EXACTLY_ONCE,
     FRONTIERS,
     HOT,
+    INDICATORS,
     LEDGER,
     NEXT,
     ROWS,
@@ -110,7 +111,8 @@ class Topology:
         written = tuple((o.topic(topic), RecordReader(c.writers(topic))) for topic in writes)
         return BrokerEdges(o.bootstrap, o.source(TICKS), self._small_log(FRONTIERS, profile, _one_chain),
                            self._small_log(RULINGS, profile, group), o.topic(COMMANDS),
-                           RecordReader(c.writers(COMMANDS)), written)
+                           RecordReader(c.writers(COMMANDS)), o.topic(INDICATORS), RecordReader(c.writers(INDICATORS)),
+                           written)
 
     def _small_log(self, topic: str, profile: Profile, scope: Callable[[Mapping[str, Any]], object]) -> SmallLog:
         o, c = self.options, self.contracts

@@ -20,7 +20,8 @@ from sigmaflow.audit.stream import Chain, readable
 ACCOUNT, NOBODY = -1, -1
 NONE = "NONE"
 STATES = frozenset({"resume", "reduce", "halt"})
-GROUPS = {"model": "model", "profile": "profile", "schema_unknown": "schema", "schema_known": "schema"}
+GROUPS = {"model": "model", "profile": "profile", "schema_unknown": "schema", "schema_known": "schema",
+          "indicator": "indicator"}
 """Kinds that one worker rules on, in one chain; the others are of the account's state."""
 
 
@@ -125,7 +126,7 @@ def _ruling(m: Message, chain: Chain, commands: dict[int, Message], ruled: set[t
         findings.damaged(m, "the key is the account", m.key, row["account"].encode())
     if row["kind"] in ("none", "unknown"):
         findings.damaged(m, "the kind is a known one", row["kind"], "that of a ruling")
-    if row["command"] != NOBODY:
+    if row["command"] != NOBODY and row["kind"] != "indicator":  # its value is in the ruling itself, under the chain
         _command(m, whole, commands.get(row["command"]), findings)
         if (row["command"], row["partition"]) in ruled:
             findings.doubled(m, "a command is ruled on once in each scope", row["command"], "no ruling before on it")

@@ -61,7 +61,7 @@ def monitor_topics(
 
 @command(app, PANEL, "sigmaflow feed coinbase --symbols BTC-USD,ETH-USD", "sigmaflow feed binance")
 def feed(
-    venue: Annotated[str, typer.Argument(help="coinbase, binance, bybit or alpaca.")],
+    venue: Annotated[str, typer.Argument(help="coinbase, binance, bybit, bybit-linear or alpaca.")],
     symbols: Annotated[str, typer.Option(help="As the venue writes them, with commas; its own choice if none.")] = "",
     metrics_port: Annotated[int | None, typer.Option(help="Port of its metrics; 0 serves none.")] = None,
     address: Annotated[str, typer.Option(help="Another WebSocket address: wss://stream.binance.us:9443.")] = "",

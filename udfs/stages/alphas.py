@@ -6,7 +6,8 @@ sigma is the root of the mean squared error of the forecasts made so. Both are a
 volatility over the horizon and mu is shrunk towards zero. confidence = Phi(|mu| / sigma).
 
 A score of 0 says that the alpha knows nothing: mu is 0, confidence one half, sigma that of forecasting no change, and
-what comes true is no evidence about it.
+what comes true is no evidence about it. A slow alpha without a value that is public and fresh has confidence 0, and
+`signals.silence` says why.
 
 The score of a fitted alpha is its own forecast over the usual size of such returns: a ridge regression of the realised
 return on its regressors. Cross products are averages like the others, never an inverse that is updated, so that
@@ -23,6 +24,7 @@ import numpy as np
 
 from udfs.alphas import REGISTRY, Alpha
 from udfs.profiles import Profile
+from udfs.slow import NONE, SPEAKS
 from udfs.stage import Columns, Stage, StageState
 
 PRIOR = 200.0
@@ -169,27 +171,50 @@ def _regressors(alpha: Alpha, columns: Columns) -> np.ndarray:
     return alpha.over(np.arange(float(alpha.terms))[:, None], *(columns[name] for name in alpha.inputs))
 
 
+def _slow_score(alpha: Alpha, columns: Columns, silence: np.ndarray) -> np.ndarray:
+    """Score of a slow alpha, 0 where it has nothing to read; `silence` gets why. No slow values at all are NONE."""
+    silence[:] = columns.get(f"{alpha.reads}_silence", NONE)
+    if (silence != SPEAKS).all():
+        return np.zeros(len(silence))
+    return np.where(silence == SPEAKS, alpha.over(*(columns[name] for name in alpha.inputs)), 0.0)
+
+
 def step(state: StageState, columns: Columns, alphas: list[Alpha], horizon: int, memory: int) -> Columns:
     """Add `signals.*`: two-dimensional columns, one row a tick and one column an alpha."""
     slot, rows = columns["slot"], len(columns["slot"])
     shape = rows, len(alphas)
     ticks, realised, usual = np.empty(rows, np.int64), np.empty(rows), np.empty(rows)
     _outcomes(state.symbols, slot, columns["mid"], memory, ticks, realised, usual)
-    scores = np.empty((len(alphas), rows))
+    scores, silence = np.empty((len(alphas), rows)), np.zeros(shape)
     with np.errstate(all="ignore"):  # a ufunc computes both branches of a condition; a logistic may overflow to 0 or 1
         for k, alpha in enumerate(alphas):
             if alpha.terms:
                 _fit(state.symbols[alpha.name], slot, ticks, realised, usual, _regressors(alpha, columns), memory,
                      scores[k])
+            elif alpha.reads:
+                scores[k] = _slow_score(alpha, columns, silence[:, k])
             else:
                 scores[k] = alpha.over(*(columns[name] for name in alpha.inputs))
     mu, sigma, confidence = np.empty(shape), np.empty(shape), np.empty(shape)
     _forecast(state.symbols, slot, ticks, realised, usual, scores, columns["volatility"], memory, mu, sigma, confidence)
+    for k in [k for k, alpha in enumerate(alphas) if alpha.reads]:
+        confidence[silence[:, k] != SPEAKS, k] = 0.0
     return columns | {
         "signals.count": np.full(rows, len(alphas)), "signals.score": np.ascontiguousarray(scores.T),
         "signals.mu": mu, "signals.sigma": sigma, "signals.confidence": confidence,
         "signals.horizon": np.full(shape, float(horizon)),
-        "signals.regime": np.repeat(columns["regime"][:, None].astype(float), len(alphas), axis=1)}
+        "signals.regime": np.repeat(columns["regime"][:, None].astype(float), len(alphas), axis=1),
+        "signals.silence": silence}
+
+
+def slow(profile: Profile) -> tuple[str, ...]:
+    """Names of the slow values that a profile's alphas read, in alphabetical order.
+
+    >>> from udfs import profiles
+    >>> slow(profiles.DEFAULT), slow(profiles.SLOW)
+    ((), ('macro', 'sentiment'))
+    """
+    return tuple(sorted({REGISTRY[name].reads for name in profile.alphas.names if name in REGISTRY} - {""}))
 
 
 def stage(profile: Profile) -> Stage:

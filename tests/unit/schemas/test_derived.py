@@ -55,7 +55,7 @@ def test_a_nested_record_becomes_an_array_of_rows() -> None:
     assert flink_type(kind) == "ARRAY<ROW<`a` STRING NOT NULL, `b` BIGINT> NOT NULL> NOT NULL"
 
 
-def test_every_alpha_that_is_not_fitted_is_a_function_of_sql() -> None:
-    scores = {name for name, alpha in REGISTRY.items() if not alpha.terms}
+def test_every_alpha_that_reads_features_alone_and_is_not_fitted_is_a_function_of_sql() -> None:
+    scores = {name for name, alpha in REGISTRY.items() if not alpha.terms and not alpha.reads}
     assert scores | {"mid", "spread", "imbalance", "micro_price"} == set(FUNCTIONS)
     assert create_statement("micro_price").endswith("'udfs.pandas_udfs.micro_price' LANGUAGE PYTHON")

@@ -11,6 +11,7 @@ from websockets.asyncio.server import ServerConnection
 
 from connectors.market.columns import BUY, GAP
 from connectors.venues.bybit import Bybit
+from connectors.venues.command import VENUES
 from connectors.venues.feed import Feed
 from sigmaflow.errors import UserError
 from tests.venue_server import List, Server, played, send
@@ -46,6 +47,13 @@ def test_snapshot_deltas_and_trades() -> None:
     assert_array_equal(sink.ticks.ts_event, 1_700_000_000_005_000_000)
     assert_array_equal(sink.ticks.flags, 0)
     assert feed.health.ignored == {"tickers": 1} and feed.health.gaps == 0
+
+
+def test_linear_futures_are_a_venue_of_their_own() -> None:
+    server = Server([send(ANSWER, orderbook(1, "snapshot", "10"), orderbook(2, "delta", "11"))])
+    feed, sink = played(server, lambda s: VENUES["bybit-linear"](s.ws), (BTC,), lambda feed, sink: sink.count >= 1)
+    assert sink.ticks.instruments == (("BYBIT-LINEAR", BTC),) and feed.health.venue == "bybit-linear"
+    assert feed.venue.address((BTC,)).endswith("/linear")
 
 
 def test_a_gap_is_repaired_by_subscribing_anew() -> None:

@@ -1,0 +1,79 @@
+"""A topic of slow data as the memory of the process that writes it: read whole at a start, written record by record.
+
+One process writes a topic's records of a kind. What it writes is confirmed before it counts, so a process that is
+killed finds all that it must not say again, and nothing that it only meant to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from connectors import broker
+from connectors.consume import read_all
+from connectors.registry import value_schema_id
+from connectors.slow.items import Record
+from connectors.slow.source import STAGE
+from jobs.chain.messages import RecordWriter
+from sigmaflow.errors import UserError
+from sigmaflow.settings import Settings
+
+CONFIRM_S = 60
+LARGEST = 500
+"""Records handed over before they are confirmed."""
+
+
+class Log(Protocol):
+    """Where records are kept."""
+
+    def read(self) -> Iterator[tuple[int, Record]]:
+        """All records so far with their offsets, oldest first."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Append records in their order, or raise."""
+
+
+class TopicLog:
+    """A topic of one partition. `topic` is the contract's; `name` where it is another, as in a run apart."""
+
+    def __init__(self, settings: Settings, topic: str, name: str = "", key: Sequence[str] = ("id",)) -> None:
+        self._settings, self.name, self._key = settings, name or topic, tuple(key)
+        broker.check(settings.kafka.bootstrap, STAGE)
+        self._writer = RecordWriter(topic, value_schema_id(topic, settings))
+        self._producer = Producer(broker.client(settings.kafka.bootstrap) | {
+            "acks": "all", "enable.idempotence": True, "compression.type": "lz4",
+            "delivery.timeout.ms": 1_000 * CONFIRM_S})
+        broker.partitions(self._producer, settings.kafka.bootstrap, self.name, STAGE)
+
+    def read(self) -> Iterator[tuple[int, Record]]:
+        """All records so far with their offsets, oldest first. Raises UserError as `read_all` does."""
+        for record in read_all(self.name, self._settings):
+            yield record.offset, record.value
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Append records and wait until the broker has confirmed them. Raises UserError where it does not."""
+        for at in range(0, len(records), LARGEST):
+            self._confirmed(records[at:at + LARGEST])
+
+    def _confirmed(self, records: Sequence[Record]) -> None:
+        failed: list[KafkaError] = []
+
+        def report(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        try:
+            for record in records:
+                key = ":".join(str(record[name]) for name in self._key).encode()
+                self._producer.produce(self.name, self._writer.write(record), key, 0, on_delivery=report)
+            left = self._producer.flush(CONFIRM_S + 1)
+        except KafkaException as error:
+            raise self._refused(error.args[0].str()) from None
+        if failed or left:
+            raise self._refused(failed[0].str() if failed else f"{left} records not confirmed")
+
+    def _refused(self, found: str) -> UserError:
+        return UserError(STAGE, f"the broker must take records of {self.name}", found,
+                         "look at `make status` and start this again: it goes on where the topic ends")
