@@ -1,0 +1,112 @@
+"""Every command that a page runs on a stack, on a stack with a market, in the order of the pages."""
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+import schemas
+from sigmaflow import probes, submit, supervise
+from sigmaflow.settings import ROOT, Settings
+from tests.documents.copies import environment, program, run
+from tests.documents.pages import Block, of_class
+
+START = "make start\n"
+"""The block that starts the market: the fixture runs it, as its live view lasts 20 s where there is no terminal."""
+ORDER, WHEN, TICK, LETTER, MODEL = (
+    "5342262132823400817", "BTCUSDT 2026-01-31T09:30:00Z", "market.ticks.v1:2:1234", "2:17", "0123456789abcdef")
+"""Made-up values in the pages, which stand for what the reader has: replaced by those of the running market."""
+
+
+def wait_for(what: str, seconds: float, check: Callable[[], bool]) -> None:
+    """Poll until `check()` is true."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(1.0)
+
+
+class Market:
+    """A running market, and the pages' values in it."""
+
+    def __init__(self, settings: Settings, env: dict[str, str], letter: str) -> None:
+        self._settings, self._env, self._letter = settings, env, letter
+        self._fill = self._ask("sigmaflow monitor-topics fills.v1 --from-beginning --limit 1 --json")["value"]
+        self._ran: set[str] = set()
+
+    def follow(self, block: Block) -> None:
+        """Run a block, unless the same has run: pages repeat each other."""
+        text = self._filled(block.text)
+        if text not in self._ran:
+            run(block, ROOT, self._env, text)
+        self._ran.add(text)
+
+    def _filled(self, text: str) -> str:
+        fill = self._fill
+        seconds, ns = divmod(fill["ts_event"], 10**9)
+        at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z"
+        known = {START: "true\n", ORDER: str(fill["order_id"]), WHEN: f"{fill['symbol']} {at}", LETTER: self._letter,
+                 TICK: f"market.ticks.v1:{fill['partition']}:{fill['offset']}"}
+        if MODEL in text:
+            known[MODEL] = self._ask("sigmaflow model list --json")["models"][0]["digest"]
+        for made_up, real in known.items():
+            text = text.replace(made_up, real)
+        return text
+
+    def _ask(self, command: str) -> Any:
+        return json.loads(run(Block("the test itself", 0, "sh", "", "", command), ROOT, self._env).splitlines()[-1])
+
+
+def forget(settings: Settings) -> None:
+    """Remove the market's topics and what is remembered of its chain: this market is not the one of other tests."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0})
+    there = [name for name in schemas.topics() if name in admin.list_topics(timeout=20).topics]
+    if there:
+        for gone in admin.delete_topics(there, operation_timeout=30).values():
+            gone.result(40)
+    wait_for("the end of the topics", 30, lambda: not set(schemas.topics()) & set(admin.list_topics(timeout=20).topics))
+    (settings.data_dir / "flink" / "chain.json").unlink(missing_ok=True)
+
+
+def letter(settings: Settings) -> str:
+    """Send something that is no tick; where it is."""
+    placed: list[str] = []
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap})
+    producer.produce("market.ticks.v1", b"nonsense", b"SIM:NONE",
+                     on_delivery=lambda error, m: placed.append(f"{m.partition()}:{m.offset()}"))
+    producer.flush(20)
+    return placed[0]
+
+
+@pytest.fixture(scope="module")
+def market(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    """The market of `make start`, with a fill and a dead letter."""
+    forget(stack)
+    env = environment(ROOT, program(tmp_path_factory.mktemp("pages") / "bin", ROOT))
+    said = Path(tmp_path_factory.mktemp("start")) / "said"
+    with said.open("w") as out, subprocess.Popen(["make", "start"], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+                                                 stdout=out, stderr=out) as start:
+        try:
+            wait_for("a fill in the metrics", 240, lambda: start.poll() not in (None, 0) or (
+                "sigmaflow_fills_total{" in probes.own_metrics(stack)))
+            yield Market(stack, env, letter(stack))
+            assert start.wait(120) == 0, said.read_text()
+        finally:
+            start.kill()
+            for name in ("simulate", "results"):
+                supervise.stop_program(stack, name)
+            for job in submit.jobs(stack):
+                submit.cancel(job.id, stack)
+            forget(stack)
+
+
+@pytest.mark.parametrize("block", of_class("stack"), ids=lambda block: block.place)
+def test_a_block_runs(market: Market, block: Block) -> None:
+    market.follow(block)
