@@ -74,8 +74,8 @@ def row(metric: Metric) -> list[str]:
 def operators() -> Iterator[str]:
     """Metrics of Flink that are used here."""
     yield ("\n## Flink\n\nServed by JobManager and TaskManagers, `flink.metrics_port` (9250) and the next. Flink has "
-           "many more; these are what dashboards and rules use. Each has `job_name`, those of a task `task_name`, those "
-           "of an operator `operator_name`.\n\n")
+           "many more; these are what dashboards and rules use. Each has `job_name`, those of a task `task_name`, "
+           "those of an operator `operator_name`.\n\n")
     yield table(("metric", "meaning"), ([f"`{name}`", text] for name, text in MEANINGS.items()))
 
 
@@ -89,8 +89,8 @@ def rules() -> Iterator[dict[str, Any]]:
 def alerts() -> Iterator[str]:
     """Recorded series and alerts, each alert with its page of what to do."""
     made = list(rules())
-    yield ("\n## Recorded\n\nWhat each is stands beside it in the rules. The error ratios of service levels are over SPAN, "
-           "5m to 3d.\n\n")
+    yield ("\n## Recorded\n\nWhat each is stands beside it in the rules. The error ratios of service levels are over "
+           "SPAN, 5m to 3d.\n\n")
     recorded = (re.sub(r"_rate\d+[mhd]$", "_rateSPAN", rule["record"]) for rule in made if "record" in rule)
     yield "".join(f"- `{name}`\n" for name in dict.fromkeys(recorded))
     yield "\n## Alerts\n\n`page`: now. `ticket`: today.\n\n" + table(

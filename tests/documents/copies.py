@@ -44,7 +44,7 @@ def program(folder: Path, root: Path) -> Path:
 def run(block: Block, cwd: Path, env: dict[str, str], text: str | None = None, limit_s: float = LIMIT_S) -> str:
     """Run a block as one shell script, which stops at the first command that fails; what it said."""
     try:
-        ran = subprocess.run(["bash", "-euo", "pipefail", "-c", text or block.text], cwd=cwd, env=env, text=True,
+        ran = subprocess.run(["bash", "-euc", text or block.text], cwd=cwd, env=env, text=True,
                              stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired as late:
         raise Failure(f"{block.place} still runs after {limit_s:.0f} s:\n{block.text}{late.output}") from None

@@ -19,7 +19,7 @@ from sigmaflow.errors import UserError
 from sigmaflow.settings import ROOT
 
 OTHERS = frozenset({".", "cd", "curl", "df", "docker", "du", "export", "git", "cat", "ls", "rm", "head", "tail", "grep",
-                    "test", "echo", "sleep", "kill", "test"})
+                    "test", "echo", "sleep", "kill"})
 """Programs that are not the project's."""
 
 ASSIGNED = re.compile(r"[A-Za-z_]\w*=")
@@ -134,9 +134,12 @@ def named(text: str) -> list[str] | None:
     >>> named("make logs PROGRAM=results"), named("make_context"), named("sigmaflow COMMAND")
     (['make', 'logs', 'PROGRAM=results'], None, None)
     """
-    if not re.match(r"(\.venv/bin/)?(make|sigmaflow|python -m|flink run) [a-z-]", text):
+    if not re.match(r"(\.venv/bin/|\.data/bin/)?(make|sigmaflow|python -m|flink run) [a-z-]", text):
         return None
-    return next(commands(re.split(r"…|\.\.\. ", text)[0]))
+    try:
+        return next(commands(re.split(r"…|\.\.\. ", text)[0]))
+    except ValueError:  # cut within a quotation
+        return None
 
 
 def named_wrong(words: list[str]) -> str | None:
@@ -146,6 +149,8 @@ def named_wrong(words: list[str]) -> str | None:
     rest = words[1:] if words[0] == "sigmaflow" else words[3:]
     found: Any = get_command(app)
     while rest and getattr(found, "commands", None):
+        if rest[0].startswith("--"):
+            return None
         if rest[0] not in found.commands:
             return f"there is no command {' '.join(words)!r}"
         found = found.commands[rest.pop(0)]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +15,20 @@ from confluent_kafka.admin import AdminClient
 
 import schemas
 from sigmaflow import probes, submit, supervise
+from sigmaflow import start as chain
+from sigmaflow.errors import NotRunning
 from sigmaflow.settings import ROOT, Settings
 from tests.documents.copies import environment, program, run
 from tests.documents.pages import Block, of_class
 
-START = "make start\n"
-"""The block that starts the market: the fixture runs it, as its live view lasts 20 s where there is no terminal."""
-ORDER, WHEN, TICK, LETTER, MODEL = (
-    "5342262132823400817", "BTCUSDT 2026-01-31T09:30:00Z", "market.ticks.v1:2:1234", "2:17", "0123456789abcdef")
+START = re.compile(r"^make start\b.*$", re.MULTILINE)
+"""What starts the market: the fixture runs it, as its live view lasts 20 s where there is no terminal."""
+ACTIVATE = ". .venv/bin/activate\n"
+"""Done by the tests' own environment, which the folder of a worktree may not have."""
+ORDER, WHEN, TICK, LETTER, MODEL, JOB = (
+    "5342262132823400817", "BTCUSDT 2026-01-31T09:30:00Z", "market.ticks.v1:2:1234", "2:17", "0123456789abcdef",
+    "8a7c51bb1d6b29b3bb4b34ba4b7b1a4c")
+MINE = "--profile mine"
 """Made-up values in the pages, which stand for what the reader has: replaced by those of the running market."""
 
 
@@ -52,27 +59,43 @@ class Market:
         fill = self._fill
         seconds, ns = divmod(fill["ts_event"], 10**9)
         at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z"
-        known = {START: "true\n", ORDER: str(fill["order_id"]), WHEN: f"{fill['symbol']} {at}", LETTER: self._letter,
-                 TICK: f"market.ticks.v1:{fill['partition']}:{fill['offset']}"}
-        if MODEL in text:
-            known[MODEL] = self._ask("sigmaflow model list --json")["models"][0]["digest"]
-        for made_up, real in known.items():
-            text = text.replace(made_up, real)
-        return text
+        known: dict[str, Callable[[], str]] = {
+            ACTIVATE: lambda: "", MINE: lambda: "--profile default", JOB: self._job, LETTER: lambda: self._letter,
+            ORDER: lambda: str(fill["order_id"]), WHEN: lambda: f"{fill['symbol']} {at}",
+            TICK: lambda: f"market.ticks.v1:{fill['partition']}:{fill['offset']}",
+            MODEL: lambda: str(self._ask("sigmaflow model list --json")["models"][0]["digest"])}
+        for made_up in filter(text.__contains__, known):
+            text = text.replace(made_up, known[made_up]())
+        return START.sub("true", text)
+
+    def _job(self) -> str:
+        """A run apart before the market's chain: a page that starts one stops it."""
+        jobs = submit.jobs(self._settings)
+        return next((job.id for job in jobs if not chain.is_chain(job.name)), jobs[0].id)
 
     def _ask(self, command: str) -> Any:
         return json.loads(run(Block("the test itself", 0, "sh", "", "", command), ROOT, self._env).splitlines()[-1])
 
 
 def forget(settings: Settings) -> None:
-    """Remove the market's topics and what is remembered of its chain: this market is not the one of other tests."""
+    """Remove the topics of the market and of `mine`, and what is remembered of the chain: the market of the pages is
+    not that of other tests.
+    """
     admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0})
-    there = [name for name in schemas.topics() if name in admin.list_topics(timeout=20).topics]
-    if there:
-        for gone in admin.delete_topics(there, operation_timeout=30).values():
-            gone.result(40)
-    wait_for("the end of the topics", 30, lambda: not set(schemas.topics()) & set(admin.list_topics(timeout=20).topics))
+    ours = {*schemas.topics(), *(schemas.in_run(name, "mine") for name in schemas.topics())}
+    there = ours & set(admin.list_topics(timeout=20).topics)
+    for gone in (admin.delete_topics(sorted(there), operation_timeout=30) if there else {}).values():
+        gone.result(40)
+    wait_for("the end of the topics", 30, lambda: not ours & set(admin.list_topics(timeout=20).topics))
     (settings.data_dir / "flink" / "chain.json").unlink(missing_ok=True)
+
+
+def filled(settings: Settings) -> bool:
+    """Whether the account has had a fill."""
+    try:
+        return "sigmaflow_fills_total{" in probes.own_metrics(settings)
+    except NotRunning:
+        return False
 
 
 def letter(settings: Settings) -> str:
@@ -94,8 +117,7 @@ def market(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with said.open("w") as out, subprocess.Popen(["make", "start"], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                                                  stdout=out, stderr=out) as start:
         try:
-            wait_for("a fill in the metrics", 240, lambda: start.poll() not in (None, 0) or (
-                "sigmaflow_fills_total{" in probes.own_metrics(stack)))
+            wait_for("a fill in the metrics", 240, lambda: start.poll() not in (None, 0) or filled(stack))
             yield Market(stack, env, letter(stack))
             assert start.wait(120) == 0, said.read_text()
         finally:
@@ -110,3 +132,10 @@ def market(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.mark.parametrize("block", of_class("stack"), ids=lambda block: block.place)
 def test_a_block_runs(market: Market, block: Block) -> None:
     market.follow(block)
+
+
+def test_the_next_start_goes_on_with_the_chain_that_the_pages_left(market: Market, stack: Settings) -> None:
+    """One of them stopped it with a savepoint and restored it by hand."""
+    (running,) = [job.id for job in submit.jobs(stack) if chain.is_chain(job.name)]
+    known = json.loads((stack.data_dir / "flink" / "chain.json").read_text())
+    assert known == {"job_id": running, "savepoint": None}

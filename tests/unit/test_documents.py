@@ -13,12 +13,13 @@ from tests.documents.copies import Copy, Failure, apply, run
 from tests.documents.pages import KINDS, NOT_RUN, Block, blocks, links, of_class, pages, spans
 
 PAGES = pages()
-RUN = [page for page in PAGES if any(b.language == "sh" and not b.kind or b.language in ("diff", "python")
+RUN = [page for page in PAGES if any((b.language == "sh" and not b.kind) or b.language in ("diff", "python")
                                      for b in blocks(page))]
 """Pages that a test follows in a copy of the project."""
 
 ONLY_READ = {
     "up": "start does it too", "chaos": "long", "bench": "long", "replay-identity": "long", "smoke-test": "long",
+    "poison": "long",
     "reference": "file", "feed": "venue", "restart": "shared", "stop": "shared", "clean": "shared",
 }
 """Commands that no page runs, and why: a reason of NOT_RUN, or what stands for them."""
