@@ -1,13 +1,16 @@
 """Every page can be followed: its commands exist, its examples work, and nothing is outside of this."""
 from __future__ import annotations
 
+import doctest
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from sigmaflow.cli import docs
 from sigmaflow.settings import ROOT
+from tests.documents import pages as reading
 from tests.documents import shell
 from tests.documents.copies import Copy, Failure, apply, run
 from tests.documents.pages import KINDS, NOT_RUN, Block, blocks, links, of_class, pages, spans
@@ -79,6 +82,12 @@ def test_a_reason_is_used_and_a_command_that_is_run_needs_none() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- of the harness
+
+
+@pytest.mark.parametrize("module", [reading, shell])
+def test_examples(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
 
 
 def block(text: str, language: str = "sh") -> Block:
