@@ -48,16 +48,8 @@ def run(arguments: Sequence[str]) -> int:
         return fail(misuse(error), as_json) if error.format_message() else ExitCode.WRONG
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        return unheard()
     except Exception as error:
         return crash(error, as_json)
-
-
-def unheard() -> int:
-    """End in order where whoever read our output has gone, as behind `| head`."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.DONE
 
 
 def misuse(error: typer.TyperException) -> UserError:
