@@ -49,5 +49,8 @@ MEANINGS = {
     BACK_PRESSURE: "Time in a second that a task was held up by the one behind it, ms.",
     COMMITTED: "Transactions that an exactly-once sink has committed.",
     FAILED_COMMITTABLES: "Transactions that the broker refused; each is lost records, see the alert.",
+    "flink_jobmanager_Status_JVM_Memory_Heap_Used": "Java heap in use in the JobManager, bytes.",
+    "flink_taskmanager_Status_JVM_Memory_Heap_Used": "The same in a TaskManager.",
+    "flink_taskmanager_Status_JVM_GarbageCollector_All_TimeMsPerSecond": "Time in a second that Java collected garbage, ms.",
 }
 """What each metric of Flink means that dashboards and rules use, by its name."""
