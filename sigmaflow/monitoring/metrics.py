@@ -51,6 +51,6 @@ MEANINGS = {
     FAILED_COMMITTABLES: "Transactions that the broker refused; each is lost records, see the alert.",
     "flink_jobmanager_Status_JVM_Memory_Heap_Used": "Java heap in use in the JobManager, bytes.",
     "flink_taskmanager_Status_JVM_Memory_Heap_Used": "The same in a TaskManager.",
-    "flink_taskmanager_Status_JVM_GarbageCollector_All_TimeMsPerSecond": "Time in a second that Java collected garbage, ms.",
+    "flink_taskmanager_Status_JVM_GarbageCollector_All_TimeMsPerSecond": "Garbage collection in a second, ms.",
 }
 """What each metric of Flink means that dashboards and rules use, by its name."""
