@@ -104,7 +104,9 @@ def makefile() -> tuple[frozenset[str], frozenset[str]]:
 
 
 def module(name: str) -> str | None:
-    """Look for a Python module."""
+    """Look for a Python module; one in capitals stands for many."""
+    if name.rpartition(".")[2].isupper():
+        return None
     try:
         return None if find_spec(name) else f"there is no module {name}"
     except ModuleNotFoundError:
