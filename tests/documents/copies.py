@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,8 @@ def environment(root: Path, programs: Path, **more: str) -> dict[str, str]:
     PYTHON=true: `make` sets nothing up, as whoever runs tests has done it.
     """
     path = f"{programs}:{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "PYTHONPATH": str(root), "PYTHON": "true", "NO_COLOR": "1"} | more
+    return os.environ | {"PATH": path, "PYTHONPATH": str(root), "PYTHON": "true", "NO_COLOR": "1",
+                         "PS4": "+ $SECONDS s: "} | more
 
 
 def program(folder: Path, root: Path) -> Path:
@@ -43,15 +45,18 @@ def program(folder: Path, root: Path) -> Path:
 
 def run(block: Block, cwd: Path, env: dict[str, str], text: str | None = None, limit_s: float = LIMIT_S) -> str:
     """Run a block as one shell script, which stops at the first command that fails; what it said."""
-    try:
-        ran = subprocess.run(["bash", "-euc", text or block.text], cwd=cwd, env=env, text=True,
-                             stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False)
-    except subprocess.TimeoutExpired as late:
-        said = (late.stdout or b"").decode(errors="replace") if isinstance(late.stdout, bytes) else late.stdout
-        raise Failure(f"{block.place} still runs after {limit_s:.0f} s:\n{block.text}{said}") from None
-    if ran.returncode:
-        raise Failure(f"{block.place} ends with {ran.returncode}:\n{block.text}{ran.stdout}\n{ran.stderr}")
-    return ran.stdout
+    command = ["bash", "-euxc", text or block.text]
+    with subprocess.Popen(command, cwd=cwd, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, start_new_session=True) as script:
+        try:
+            said, _ = script.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(script.pid, signal.SIGKILL)
+            said, _ = script.communicate()
+            raise Failure(f"{block.place} still runs after {limit_s:.0f} s:\n{said}") from None
+    if script.returncode:
+        raise Failure(f"{block.place} ends with {script.returncode}:\n{said}")
+    return said
 
 
 class Copy:

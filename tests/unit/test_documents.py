@@ -12,7 +12,7 @@ from sigmaflow.cli import docs
 from sigmaflow.settings import ROOT
 from tests.documents import pages as reading
 from tests.documents import shell
-from tests.documents.copies import Copy, Failure, apply, run
+from tests.documents.copies import Copy, Failure, apply, environment, run
 from tests.documents.pages import KINDS, NOT_RUN, Block, blocks, links, of_class, pages, spans
 
 PAGES = pages()
@@ -106,6 +106,8 @@ def test_a_block_stops_at_the_first_command_that_fails(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"page.md:1 ends with 1"):
         run(block("false\ntouch here\n"), tmp_path, dict(os.environ))
     assert not (tmp_path / "here").exists()
+    with pytest.raises(Failure, match=r"page.md:1 still runs after 1 s:\n[+] 0 s: sleep 9"):
+        run(block("sleep 9 | cat\n"), tmp_path, environment(ROOT, tmp_path), limit_s=1)
 
 
 def test_a_diff_is_applied_where_its_lines_are(tmp_path: Path) -> None:
