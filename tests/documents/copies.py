@@ -18,6 +18,8 @@ FOLDERS = ("connectors", "deploy", "docker", "docs", "flink-conf", "jobs", "sche
 FILES = ("Makefile", "README.md", "CHANGELOG.md", "constraints.txt", "pyproject.toml")
 LIMIT_S = 300.0
 """A block that takes longer has hung."""
+TIMED = "PS4='+ $SECONDS s: '; set -x"
+"""Each command is told with the seconds since the block began."""
 
 
 class Failure(AssertionError):
@@ -30,8 +32,7 @@ def environment(root: Path, programs: Path, **more: str) -> dict[str, str]:
     PYTHON=true: `make` sets nothing up, as whoever runs tests has done it.
     """
     path = f"{programs}:{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "PYTHONPATH": str(root), "PYTHON": "true", "NO_COLOR": "1",
-                         "PS4": "+ $SECONDS s: "} | more
+    return os.environ | {"PATH": path, "PYTHONPATH": str(root), "PYTHON": "true", "NO_COLOR": "1"} | more
 
 
 def program(folder: Path, root: Path) -> Path:
@@ -45,7 +46,7 @@ def program(folder: Path, root: Path) -> Path:
 
 def run(block: Block, cwd: Path, env: dict[str, str], text: str | None = None, limit_s: float = LIMIT_S) -> str:
     """Run a block as one shell script, which stops at the first command that fails; what it said."""
-    command = ["bash", "-euxc", text or block.text]
+    command = ["bash", "-euc", f"{TIMED}\n{text or block.text}"]
     with subprocess.Popen(command, cwd=cwd, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, start_new_session=True) as script:
         try:
