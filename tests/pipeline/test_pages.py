@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ ORDER, WHEN, TICK, LETTER, MODEL, JOB = (
     "8a7c51bb1d6b29b3bb4b34ba4b7b1a4c")
 MINE = "--profile mine"
 """Made-up values in the pages, which stand for what the reader has: replaced by those of the running market."""
+RATE = 100
+"""Ticks a second while the pages are followed."""
 QUESTIONS = ("audit", "dashboard", "dlq", "doctor", "explain", "logs", "metrics", "replay", "state", "status", "topics",
              "why-not")
 """Commands that change nothing: pages repeat each other, and one time is enough."""
@@ -119,6 +122,18 @@ def letter(settings: Settings) -> str:
     return placed[0]
 
 
+@contextmanager
+def slow(settings: Settings, env: dict[str, str]) -> Iterator[None]:
+    """A market with few ticks in place of the one of `make start`: questions read the log whole, and it would grow."""
+    supervise.stop_program(settings, "simulate")
+    command = ["python", "-m", "connectors.simulate", "--rate", str(RATE)]
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
 @pytest.fixture(scope="module")
 def market(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     """The market of `make start`, with a fill and a dead letter."""
@@ -129,7 +144,8 @@ def market(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                                                  stdout=out, stderr=out) as start:
         try:
             wait_for("a fill in the metrics", 240, lambda: start.poll() not in (None, 0) or filled(stack))
-            yield Market(stack, env, letter(stack))
+            with slow(stack, env):
+                yield Market(stack, env, letter(stack))
             assert start.wait(120) == 0, said.read_text()
         finally:
             start.kill()
