@@ -210,13 +210,19 @@ def get_jars() -> None:
 
 
 def warm() -> None:
-    """Compile the numeric kernels once, so that no job waits for it; again when their source changes."""
+    """Compile the numeric kernels once, so that no job waits for it; again when their source changes.
+
+    All of them: numba holds a kernel against its own file, not against those whose functions are compiled into it, and
+    a gate changed in udfs/gates.py would go on as it was inside the kernel of udfs/stages/fills.py.
+    """
     if not (ROOT / "jobs" / "warm.py").exists():
         return
-    sources = [file for folder in ("jobs", "schemas", "udfs") for file in sorted((ROOT / folder).rglob("*.py"))]
-    now = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
-    if WARM_STAMP.exists() and WARM_STAMP.read_text() == now:
+    kernels, now = sources_digest("schemas", "udfs"), sources_digest("jobs", "schemas", "udfs")
+    known = WARM_STAMP.read_text().split() if WARM_STAMP.exists() else []
+    if known == [kernels, now]:
         return
+    if known[:1] != [kernels]:
+        shutil.rmtree(WARM_STAMP.parent, ignore_errors=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(WARM_STAMP.parent)}
     bar = Bar("Numeric kernels", 1)
     began = time.monotonic()
@@ -230,7 +236,13 @@ def warm() -> None:
         said = (process.stdout.read() if process.stdout else "").strip().splitlines()[-1:] or ["nothing"]
         raise Stop(f"python -m jobs.warm must succeed, but it says: {said[0][:200]}; run it by hand to see more.")
     WARM_STAMP.parent.mkdir(parents=True, exist_ok=True)
-    WARM_STAMP.write_text(now)
+    WARM_STAMP.write_text(f"{kernels} {now}")
+
+
+def sources_digest(*folders: str) -> str:
+    """SHA-256 of all Python files of some folders."""
+    sources = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
 
 
 if __name__ == "__main__":

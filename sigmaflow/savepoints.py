@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from sigmaflow import start
 from sigmaflow import submit as flink
 from sigmaflow.errors import NotRunning, UserError
 from sigmaflow.output import Record, console, print_table, size
@@ -17,9 +19,11 @@ def submit(job: str, arguments: list[str], point: str | None, parallelism: int |
            timeout_s: float | None) -> dict[str, Any]:
     """Submit the jobs of a file, from a savepoint where one is given, and wait; `timeout_s` None does not wait.
 
+    The market's chain is remembered, so that `sigmaflow stop` and the next start are about this job.
     Raises NotRunning without a stack, Failed where Flink refuses the job or it does not come to run.
     """
     ids = flink.submit_all(job, arguments, point, parallelism, flink_options=options)
+    _remember([found.id for found in flink.jobs() if found.id in ids and start.is_chain(found.name)])
     if timeout_s is not None:
         for job_id in ids:
             flink.wait_running(job_id, timeout_s)
@@ -34,7 +38,10 @@ def draw_submitted(answer: Record) -> None:
 
 
 def take(job_id: str, stop: bool) -> dict[str, Any]:
-    """Take a savepoint of a job, of every running one where `job_id` is empty; with `stop` the job ends with it."""
+    """Take a savepoint of a job, of every running one where `job_id` is empty; with `stop` the job ends with it.
+
+    The next start goes on from the savepoint that the market's chain was stopped with: there is no newer checkpoint.
+    """
     running = {job.id: job.name for job in flink.jobs() if job.state == "RUNNING"}
     if job_id and job_id not in running:
         raise UserError("savepoint", "JOB_ID must be that of a running job", f"{job_id!r} is none",
@@ -42,7 +49,15 @@ def take(job_id: str, stop: bool) -> dict[str, Any]:
     if not running:
         raise NotRunning("savepoint", "a job must run", "none does", "run make start")
     save = flink.stop_with_savepoint if stop else flink.savepoint
-    return {"savepoints": [_row(save(one), one, name) for one, name in running.items() if one == (job_id or one)]}
+    taken = {one: save(one) for one in running if one == (job_id or one)}
+    if stop:
+        _remember([one for one in taken if start.is_chain(running[one])], taken)
+    return {"savepoints": [_row(path, one, running[one]) for one, path in taken.items()]}
+
+
+def _remember(chains: Sequence[str], points: Mapping[str, str] = MappingProxyType({})) -> None:
+    for job_id in chains:
+        start.remember(load(), job_id, points.get(job_id))
 
 
 def kept() -> dict[str, Any]:

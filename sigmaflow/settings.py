@@ -18,7 +18,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -27,7 +27,8 @@ from sigmaflow.errors import UserError
 ROOT = Path(__file__).resolve().parent.parent
 STACK_FILE = ROOT / "docker" / "stack.toml"
 
-Port = int
+Port = Annotated[int, Field(ge=1, le=65535)]
+HOST = "127.0.0.1"
 
 
 class Part(BaseModel):
@@ -39,27 +40,27 @@ class Part(BaseModel):
 class Versions(Part):
     """Versions of what the stack runs; image and compose carry the same."""
 
-    python: str
-    java: str
-    flink: str
-    flink_kafka: str
-    kafka: str
-    registry: str
-    questdb: str
-    redis: str
-    log4j: str
-    prometheus: str
-    grafana: str
-    alertmanager: str
+    python: str = Field(description="Python of everything.")
+    java: str = Field(description="Java of Flink, Kafka and the registry; a package brings it.")
+    flink: str = Field(description="Apache Flink and PyFlink.")
+    flink_kafka: str = Field(description="org.apache.flink:flink-sql-connector-kafka.")
+    kafka: str = Field(description="Apache Kafka.")
+    registry: str = Field(description="Apicurio Registry.")
+    questdb: str = Field(description="QuestDB.")
+    redis: str = Field(description="Redis.")
+    log4j: str = Field(description="Log4j of the Kafka broker.")
+    prometheus: str = Field(description="Compose image; the local stack runs whatever is on PATH.")
+    grafana: str = Field(description="Compose only.")
+    alertmanager: str = Field(description="Compose only.")
 
 
 class Kafka(Part):
     """One broker in KRaft mode."""
 
-    host: str = "127.0.0.1"
-    port: Port = Field(ge=1, le=65535)
-    controller_port: Port = Field(ge=1, le=65535)
-    heap_mb: int = Field(ge=256)
+    host: str = Field(HOST, description="Where the broker is.")
+    port: Port = Field(description="Of the clients.")
+    controller_port: Port = Field(description="Of the KRaft controller.")
+    heap_mb: int = Field(ge=256, description="Java heap, MB.")
 
     @property
     def bootstrap(self) -> str:
@@ -70,10 +71,10 @@ class Kafka(Part):
 class Registry(Part):
     """Apicurio Registry, spoken to through its Confluent-compatible interface."""
 
-    host: str = "127.0.0.1"
-    port: Port = Field(ge=1, le=65535)
-    management_port: Port = Field(ge=1, le=65535)
-    heap_mb: int = Field(ge=128)
+    host: str = Field(HOST, description="Where the registry is.")
+    port: Port = Field(description="Of its Confluent-compatible API and its page.")
+    management_port: Port = Field(description="Of its health and metrics.")
+    heap_mb: int = Field(ge=128, description="Java heap, MB.")
 
     @property
     def url(self) -> str:
@@ -89,16 +90,18 @@ class Registry(Part):
 class Flink(Part):
     """A standalone cluster: one JobManager and its TaskManagers."""
 
-    host: str = "127.0.0.1"
-    rest_port: Port = Field(ge=1, le=65535)
-    rpc_port: Port = Field(ge=1, le=65535)
-    blob_port: Port = Field(ge=1, le=65535)
-    taskmanagers: int = Field(ge=1, le=9)
-    taskmanager_rpc_port: Port = Field(ge=1, le=65535)
-    metrics_port: Port = Field(ge=1, le=65535)
-    jobmanager_memory_mb: int = Field(ge=700)
-    taskmanager_memory_mb: int = Field(ge=1000)
-    parallelism: int = Field(ge=1)
+    host: str = Field(HOST, description="Where the JobManager is.")
+    rest_port: Port = Field(description="Web UI and REST.")
+    rpc_port: Port = Field(description="Of the JobManager's RPC.")
+    blob_port: Port = Field(description="Of the jobs' files.")
+    taskmanagers: int = Field(
+        ge=1, le=9, description="One for each core: thread-mode Python has one interpreter lock per TaskManager.")
+    taskmanager_rpc_port: Port = Field(description="And the next ports, one for each TaskManager.")
+    metrics_port: Port = Field(
+        description="And the next ports: JobManager and TaskManagers take the first that is free.")
+    jobmanager_memory_mb: int = Field(ge=700, description="Whole process, MB.")
+    taskmanager_memory_mb: int = Field(ge=1000, description="Whole process, thread-mode Python included, MB.")
+    parallelism: int = Field(ge=1, description="Slots a job uses where -p does not say.")
 
     @property
     def rest_url(self) -> str:
@@ -109,9 +112,9 @@ class Flink(Part):
 class ZooKeeper(Part):
     """ZooKeeper, where Flink's JobManager keeps which jobs run and their newest checkpoints (high availability)."""
 
-    host: str = "127.0.0.1"
-    port: Port = Field(ge=1, le=65535)
-    heap_mb: int = Field(ge=32)
+    host: str = Field(HOST, description="Where it is.")
+    port: Port = Field(description="Of the clients.")
+    heap_mb: int = Field(ge=32, description="Java heap, MB.")
 
     @property
     def quorum(self) -> str:
@@ -122,13 +125,13 @@ class ZooKeeper(Part):
 class QuestDB(Part):
     """QuestDB: web console and REST, PostgreSQL wire, line protocol."""
 
-    host: str = "127.0.0.1"
-    http_port: Port = Field(ge=1, le=65535)
-    pg_port: Port = Field(ge=1, le=65535)
-    ilp_port: Port = Field(ge=1, le=65535)
-    heap_mb: int = Field(ge=128)
-    user: str = "admin"
-    password: SecretStr = SecretStr("quest")
+    host: str = Field(HOST, description="Where it is.")
+    http_port: Port = Field(description="Web console and REST.")
+    pg_port: Port = Field(description="PostgreSQL wire.")
+    ilp_port: Port = Field(description="Line protocol.")
+    heap_mb: int = Field(ge=128, description="Java heap, MB.")
+    user: str = Field("admin", description="Of the PostgreSQL wire.")
+    password: SecretStr = Field(SecretStr("quest"), description="Of that user; never printed.")
 
     @property
     def http_url(self) -> str:
@@ -144,8 +147,8 @@ class QuestDB(Part):
 class Redis(Part):
     """Redis."""
 
-    host: str = "127.0.0.1"
-    port: Port = Field(ge=1, le=65535)
+    host: str = Field(HOST, description="Where it is.")
+    port: Port = Field(description="Of the clients.")
 
     @property
     def url(self) -> str:
@@ -156,11 +159,11 @@ class Redis(Part):
 class Prometheus(Part):
     """Prometheus; in the local stack only where the system has it."""
 
-    host: str = "127.0.0.1"
-    port: Port = Field(ge=1, le=65535)
-    scrape_s: float = Field(ge=0.1, le=60)
-    alert_pace: float = Field(gt=0, le=1)
-    alertmanager: str = Field("", pattern=r"^([\w.-]+:\d+)?$")
+    host: str = Field(HOST, description="Where it is.")
+    port: Port = Field(description="Page and API.")
+    scrape_s: float = Field(ge=0.1, le=60, description="Seconds between two readings of every metric.")
+    alert_pace: float = Field(gt=0, le=1, description="Factor of every duration of the rules; below 1 to try one out.")
+    alertmanager: str = Field("", pattern=r"^([\w.-]+:\d+)?$", description="HOST:PORT that is told; empty for nobody.")
 
     @property
     def executable(self) -> str | None:
@@ -181,8 +184,8 @@ class Prometheus(Part):
 class Metrics(Part):
     """Our own Prometheus exporter, served by the results process."""
 
-    host: str = "127.0.0.1"
-    port: Port = Field(ge=1, le=65535)
+    host: str = Field(HOST, description="Where the exporter listens.")
+    port: Port = Field(description="Of the exposition text; the venues' feeds take the next ports.")
 
     @property
     def url(self) -> str:
@@ -193,8 +196,8 @@ class Metrics(Part):
 class Web(Part):
     """The live web page: read only, without a password, so on this machine unless `host` says otherwise."""
 
-    host: str = "127.0.0.1"
-    port: Port = Field(ge=1, le=65535)
+    host: str = Field(HOST, description="Where it listens; it asks for no password.")
+    port: Port = Field(description="Of the page.")
 
     @property
     def url(self) -> str:
@@ -205,21 +208,21 @@ class Web(Part):
 class Grafana(Part):
     """Grafana; compose only."""
 
-    port: Port = Field(ge=1, le=65535)
+    port: Port = Field(description="Of the page.")
 
 
 class Alertmanager(Part):
     """Alertmanager; compose only. The local stack's Prometheus tells the one of `prometheus.alertmanager`."""
 
-    port: Port = Field(ge=1, le=65535)
+    port: Port = Field(description="Page and API.")
 
 
 class Paths(Part):
     """Where state is kept."""
 
-    data_dir: str
-    cache_dir: str
-    model_dir: str = ""
+    data_dir: str = Field(description="State of one stack; relative to the project.")
+    cache_dir: str = Field(description="Jars, shared by all stacks of this user.")
+    model_dir: str = Field("", description="Trained models; `models` below the data where empty.")
 
 
 class Settings(Part):

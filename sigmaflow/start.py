@@ -66,7 +66,7 @@ def chain(settings: Settings) -> tuple[str, str]:
     would trade the whole log a second time.
     """
     for job in submit.jobs(settings):
-        if job.name.startswith("pipeline (") and job.name.endswith(")"):  # a run apart has its namespace behind it
+        if is_chain(job.name):
             submit.wait_running(job.id, settings=settings)
             return job.id, ""
     point = resume_point(settings)
@@ -83,6 +83,15 @@ def chain(settings: Settings) -> tuple[str, str]:
             raise
         progress.update(task, completed=1.0, note="every task runs")
     return job_id, " again from where it stopped" if point else ""
+
+
+def is_chain(name: str) -> bool:
+    """Whether a job is the market's chain by its name; a run apart has its namespace behind the bracket.
+
+    >>> is_chain("pipeline (default)"), is_chain("pipeline (default) replay-19c1f"), is_chain("features (default)")
+    (True, False, False)
+    """
+    return name.startswith("pipeline (") and name.endswith(")")
 
 
 def _memory_file(settings: Settings) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,11 +173,15 @@ def draw(answer: Record) -> None:
         print_table([summed(topic) for topic in topics_found])
 
 
-def set_up() -> dict[str, Any]:
-    """Create what is missing and register the schemas."""
-    known = schemas.topics()
-    return {"topics": [{"topic": name, "partitions": known[name].partitions, "contract": known[name].schema,
-                        "schema_id": schema_id} for name, schema_id in topics.setup(load()).items()]}
+def set_up(namespace: str = "") -> dict[str, Any]:
+    """Create what is missing and register the schemas; with a namespace also the topics of that run."""
+    known, settings = schemas.topics(), load()
+    ids = topics.setup(settings)
+    if namespace:
+        topics.create(AdminClient(broker.client(settings.kafka.bootstrap)),
+                      [replace(topic, name=schemas.in_run(topic.name, namespace)) for topic in known.values()])
+    return {"topics": [{"topic": schemas.in_run(name, namespace), "partitions": known[name].partitions,
+                        "contract": known[name].schema, "schema_id": schema_id} for name, schema_id in ids.items()]}
 
 
 def draw_set_up(answer: Record) -> None:

@@ -45,8 +45,8 @@ class Options:
         return schemas.in_run(name, self.recorded or "") if replayed else self.topic(name)
 
 
-def parse(job: str, argv: Sequence[str]) -> Options:
-    """Options of a job. Raises UserError for a value that no job could run with."""
+def parser(job: str) -> argparse.ArgumentParser:
+    """What reads a job's options."""
     p = argparse.ArgumentParser(job, description=f"Sigmaflow job {job}: flink run -py jobs/{job}.py [options]")
     p.add_argument("--profile", default="default", help=f"strategy profile: {', '.join(profiles.names())}")
     p.add_argument("--model", default="", metavar="DIGEST",
@@ -64,7 +64,12 @@ def parse(job: str, argv: Sequence[str]) -> Options:
                    help="silence after which a shard's log is looked at: is there more to wait for?")
     p.add_argument("--transaction-s", type=int, default=86_400,
                    help="longest outage after which the broker still takes what a checkpoint covers, seconds")
-    a = p.parse_args(argv)
+    return p
+
+
+def parse(job: str, argv: Sequence[str]) -> Options:
+    """Options of a job. Raises UserError for a value that no job could run with."""
+    a = parser(job).parse_args(argv)
     settings, profile = load(), _profile(a.profile)
     return Options(profile, Models(profile, settings.model_dir, a.model), a.bootstrap or settings.kafka.bootstrap,
                    a.registry or settings.registry.url, a.namespace, a.recorded, _taps(a.taps),

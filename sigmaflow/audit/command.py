@@ -9,6 +9,11 @@ from sigmaflow.audit.check import UNPROVEN, Report, audit
 from sigmaflow.audit.log import read
 from sigmaflow.settings import Settings, load
 
+GAUGES = {"sigmaflow_audit_found_records": "Records the last audit found wrong.",
+          "sigmaflow_audit_checked_records": "Records the last audit checked.",
+          "sigmaflow_audit_timestamp_seconds": "When the last audit ended."}
+"""What the audit of the running market leaves for Prometheus."""
+
 
 def run(namespace: str = "", complete: bool = False, settings: Settings | None = None) -> Report:
     """Read, check and print; the last line is one JSON object.
@@ -20,10 +25,9 @@ def run(namespace: str = "", complete: bool = False, settings: Settings | None =
     settings = settings or load()
     report = audit(read(settings, namespace), complete)
     if not namespace:
-        leave(settings.data_dir, "audit", {
-            "sigmaflow_audit_found_records": ("Records the last audit found wrong.", float(report.found)),
-            "sigmaflow_audit_checked_records": ("Records the last audit checked.", float(report.cases)),
-            "sigmaflow_audit_timestamp_seconds": ("When the last audit ended.", time.time())})
+        values = (float(report.found), float(report.cases), time.time())
+        leave(settings.data_dir, "audit", {name: (text, value) for (name, text), value in
+                                           zip(GAUGES.items(), values, strict=True)})
     for finding in report.findings:
         print(finding)
     if report.found > len(report.findings):

@@ -1,10 +1,11 @@
-"""docs/commands.md, derived from the commands themselves: `python -m sigmaflow.cli.docs` writes it, a test fails where
-it is stale.
+"""docs/commands.md, derived from the commands themselves: `python -m sigmaflow.cli.docs` writes it, and the pages of
+settings and metrics; a test fails where one is stale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
@@ -60,13 +61,13 @@ def page() -> str:
 
 def section(path: str, command: Any) -> str:
     """One command: how it is called, what it does, its parameters, its examples."""
-    shown = [f"```\n{path} {usage(command)}".rstrip() + "\n```", command.help or ""]
+    shown = [f"```text\n{path} {usage(command)}".rstrip() + "\n```", command.help or ""]
     rows = [row(parameter) for parameter in command.params if parameter.name != "help"]
     if rows:
         shown.append("\n".join(["| parameter | default | meaning |", "| --- | --- | --- |", *rows]))
     examples = examples_of(command.epilog)
     if examples:
-        shown.append("\n".join(["```", *examples, "```"]))
+        shown.append("\n".join(["```sh check reference", *examples, "```"]))
     return f"### {path.removeprefix(PROGRAM).strip()}\n\n" + "\n\n".join(shown) + "\n"
 
 
@@ -106,7 +107,16 @@ def default(parameter: Any) -> str:
     return f"`{value}`"
 
 
+def derived() -> dict[Path, str]:
+    """Every page that is derived, with its text."""
+    from sigmaflow import settings_page
+    from sigmaflow.monitoring import page as metrics_page
+
+    return {FILE: page(), settings_page.FILE: settings_page.page(), metrics_page.FILE: metrics_page.page()}
+
+
 if __name__ == "__main__":
-    FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(page())
-    print(f"wrote {FILE}")
+    for file, text in derived().items():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        print(f"wrote {file}")

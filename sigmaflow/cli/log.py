@@ -34,13 +34,16 @@ def topics(
     show(as_json, lambda: topic_view.look(namespace(recorded), topic), topic_view.draw)
 
 
-@command(app, PANEL, "sigmaflow setup-topics", "sigmaflow setup-topics --json")
-def setup_topics(as_json: AsJson = False) -> None:
+@command(app, PANEL, "sigmaflow setup-topics", "sigmaflow setup-topics --namespace mine --json")
+def setup_topics(
+    run: Annotated[str, typer.Option("--namespace", metavar="NAMESPACE", help="Also the topics of this run.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """Create missing topics, align the others' settings, register the schemas; safe to run again."""
     from sigmaflow import topic_view
     from sigmaflow.output import show
 
-    show(as_json, topic_view.set_up, topic_view.draw_set_up)
+    show(as_json, lambda: topic_view.set_up(run), topic_view.draw_set_up)
 
 
 @command(app, PANEL, "sigmaflow monitor-topics fills.v1 --limit 10",

@@ -63,6 +63,23 @@ def test_the_command_line_is_a_program_of_the_environment(project: Path, tmp_pat
     (project / "sigmaflow" / "__main__.py").write_text("")
 
 
+def test_no_kernel_outlives_a_change_of_what_is_compiled_into_it(project: Path) -> None:
+    """numba would load it: it looks at the kernel's own file alone."""
+    (project / "jobs").mkdir()
+    (project / "udfs").mkdir()
+    (project / "jobs" / "warm.py").touch()
+    (project / "udfs" / "gates.py").write_text("LIMIT = 1\n")
+    assert setup(project).returncode == 0
+    kernel = project / "build" / "numba" / "fills._kernel.nbc"
+    for file, text, kept in (("jobs/warm.py", "", True), ("jobs/warm.py", "# new\n", True),
+                             ("udfs/gates.py", "LIMIT = 2\n", False)):
+        kernel.touch()
+        (project / file).write_text(text)
+        assert setup(project).returncode == 0
+        assert kernel.exists() == kept, text
+    shutil.rmtree(project / "jobs")
+
+
 def test_an_interrupted_set_up_is_begun_anew(project: Path) -> None:
     (project / ".venv" / ".sigmaflow-ready").unlink()
     (project / ".venv" / ".sigmaflow-installing").touch()
