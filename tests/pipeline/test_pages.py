@@ -24,9 +24,7 @@ from tests.documents.copies import environment, program, run
 from tests.documents.pages import Block, of_class
 
 DONE = re.compile(r"^(make start|[.] [.]venv/bin/activate)\b.*$", re.MULTILINE)
-"""What the fixture does: start the market, whose live view lasts 20 s where there is no terminal, in an environment that
-has the command line.
-"""
+"""What the fixture does: start the market, whose live view lasts 20 s without a terminal, where the command line is."""
 ORDER, WHEN, TICK, LETTER, MODEL, JOB = (
     "5342262132823400817", "BTCUSDT 2026-01-31T09:30:00Z", "market.ticks.v1:2:1234", "2:17", "0123456789abcdef",
     "8a7c51bb1d6b29b3bb4b34ba4b7b1a4c")
