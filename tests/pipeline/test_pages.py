@@ -23,17 +23,15 @@ from tests.documents import shell
 from tests.documents.copies import environment, program, run
 from tests.documents.pages import Block, of_class
 
-START = re.compile(r"^make start\b.*$", re.MULTILINE)
-"""What starts the market: the fixture runs it, as its live view lasts 20 s where there is no terminal."""
-ACTIVATE = ". .venv/bin/activate\n"
-"""Done by the tests' own environment, which the folder of a worktree may not have."""
+DONE = re.compile(r"^(make start|[.] [.]venv/bin/activate)\b.*$", re.MULTILINE)
+"""What the fixture does: start the market, whose live view lasts 20 s without a terminal, where the command line is."""
 ORDER, WHEN, TICK, LETTER, MODEL, JOB = (
     "5342262132823400817", "BTCUSDT 2026-01-31T09:30:00Z", "market.ticks.v1:2:1234", "2:17", "0123456789abcdef",
     "8a7c51bb1d6b29b3bb4b34ba4b7b1a4c")
 MINE = "--profile mine"
 """Made-up values in the pages, which stand for what the reader has: replaced by those of the running market."""
-RATE = 100
-"""Ticks a second while the pages are followed."""
+BURST_S, RATE = 15.0, 200
+"""The market of `make start` runs so long, more than the stages' warm-up; then one with so many ticks a second."""
 QUESTIONS = ("audit", "dashboard", "dlq", "doctor", "explain", "logs", "metrics", "replay", "state", "status", "topics",
              "why-not")
 """Commands that change nothing: pages repeat each other, and one time is enough."""
@@ -73,13 +71,13 @@ class Market:
         seconds, ns = divmod(fill["ts_event"], 10**9)
         at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z"
         known: dict[str, Callable[[], str]] = {
-            ACTIVATE: lambda: "", MINE: lambda: "--profile default", JOB: self._job, LETTER: lambda: self._letter,
+            MINE: lambda: "--profile default", JOB: self._job, LETTER: lambda: self._letter,
             ORDER: lambda: str(fill["order_id"]), WHEN: lambda: f"{fill['symbol']} {at}",
             TICK: lambda: f"market.ticks.v1:{fill['partition']}:{fill['offset']}",
             MODEL: lambda: str(self._ask("sigmaflow model list --json")["models"][0]["digest"])}
         for made_up in filter(text.__contains__, known):
             text = text.replace(made_up, known[made_up]())
-        return START.sub("true", text)
+        return DONE.sub("true", text)
 
     def _job(self) -> str:
         """A run apart before the market's chain: a page that starts one stops it."""
@@ -102,6 +100,11 @@ def forget(settings: Settings) -> None:
         gone.result(40)
     wait_for("the end of the topics", 30, lambda: not ours & set(admin.list_topics(timeout=20).topics))
     (settings.data_dir / "flink" / "chain.json").unlink(missing_ok=True)
+
+
+def trading(settings: Settings) -> bool:
+    """Whether the market of `make start` runs."""
+    return bool(supervise.states(settings)["simulate"]["statename"] == "RUNNING")
 
 
 def filled(settings: Settings) -> bool:
@@ -143,8 +146,10 @@ def market(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with said.open("w") as out, subprocess.Popen(["make", "start"], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                                                  stdout=out, stderr=out) as start:
         try:
-            wait_for("a fill in the metrics", 240, lambda: start.poll() not in (None, 0) or filled(stack))
+            wait_for("the market", 240, lambda: start.poll() is not None or trading(stack))
+            time.sleep(BURST_S)
             with slow(stack, env):
+                wait_for("a fill in the metrics", 240, lambda: filled(stack))
                 yield Market(stack, env, letter(stack))
             assert start.wait(120) == 0, said.read_text()
         finally:
