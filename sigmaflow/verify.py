@@ -6,10 +6,11 @@ was stopped, is a prefix of it.
 """
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 import schemas
 from jobs.chain import plans
@@ -185,8 +186,9 @@ class _Track:
         self._recorded, self._topic, self._same, self._verdict = recorded, topic, same, verdict
         self._records = self._letters(shard) if topic == DEAD else recorded.log.stream(topic, shard)
         self._partition = 0 if topic == DEAD else shard
-        self._latest = deque[int](maxlen=1 if topic in EXACTLY_ONCE else REPEATS)
-        self._known = set[int]()
+        self._latest = np.zeros(1 if topic in EXACTLY_ONCE else REPEATS, np.int64)
+        """Hashes of the latest messages, the oldest overwritten."""
+        self._taken = 0
         self._apart = False
 
     def _letters(self, shard: int) -> Iterator[Record]:
@@ -216,20 +218,15 @@ class _Track:
         """The next recorded message that is no repeat of one before."""
         for record in self._records:
             value = record.value or b""
-            repeat = value != wanted and hash(value) in self._known
+            repeat = value != wanted and bool((self._latest == hash(value)).any())
             exactly = self._topic in EXACTLY_ONCE
             self._verdict.cases += not repeat or exactly
             if not repeat:
-                self._remember(hash(value))
+                self._latest[self._taken % len(self._latest)] = hash(value)
+                self._taken += 1
                 return record
             self._verdict.doubled += exactly
         return None
-
-    def _remember(self, hashed: int) -> None:
-        if len(self._latest) == self._latest.maxlen:
-            self._known.discard(self._latest[0])
-        self._latest.append(hashed)
-        self._known.add(hashed)
 
     def _position(self, record: Record) -> str:
         return f"{schemas.in_run(self._topic, self._recorded.namespace)}:{self._partition}:{record.offset}"
