@@ -18,8 +18,8 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 NEUTRAL = (
     "alert", "assurance", "commitment", "commitments", "credit", "crude", "debt", "demand", "free", "gross", "growth",
     "interest", "interested", "interests", "join", "kind", "legal", "liability", "limited", "lucky", "number",
-    "party", "play", "risk", "risks", "secure", "secured", "securities", "security", "share", "shared", "shares",
-    "special", "strike", "strong", "top", "tough", "treasury", "trust", "united", "well",
+    "party", "play", "profit", "profits", "risk", "risks", "secure", "secured", "securities", "security", "share",
+    "shared", "shares", "special", "strike", "strong", "top", "tough", "treasury", "trust", "united", "well",
 )
 """Words that VADER gives feeling and that say little in a headline about markets. Growth and strength come back below,
 by what they are of."""

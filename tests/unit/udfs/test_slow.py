@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit import quotes, run
@@ -25,6 +25,7 @@ def plain(values: list[SlowValue], offset: int, ts: int) -> tuple[float, int]:
     return (0.0, STALE) if ts > public[-1].until else (public[-1].value, SPEAKS)
 
 
+@settings(max_examples=50, deadline=None)
 @given(VALUES, TICKS, st.integers(0, 12))
 def test_a_tick_reads_the_last_value_that_holds_and_is_public(
         values: list[SlowValue], steps: list[tuple[int, int]], cut: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
@@ -44,6 +44,7 @@ def test_negation(text: str, sign: int) -> None:
     assert label(LEXICON.rate(text).score or 0.0) == sign
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_has_a_score_within_bounds(text: str) -> None:
     found = LEXICON.rate(text)
@@ -170,6 +171,7 @@ def test_no_server_and_no_model_are_told() -> None:
         scored(Ollama("small", "http://127.0.0.1:9", 0.5), [item(1)], ListLog())
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.one_of(st.none(), st.text(), st.dictionaries(st.text(), st.text()), st.lists(st.integers())))
 def test_no_answer_breaks_the_check(answer: Any) -> None:
     for said in (answer, {"response": answer}, {"response": str(answer)}):
