@@ -20,6 +20,7 @@ NOT_RUN = {
     "shared": "stops or empties the stack that all tests share; tests/conftest.py does the same at the end",
     "long": "takes minutes; each is a test or a benchmark of its own (tests/FIGURES.md)",
     "reference": "each command runs in another page; here every example is read",
+    "prometheus": "needs Prometheus, which the stack runs where the machine has it; tests/pipeline/monitoring runs it",
     "git": "changes the reader's clone",
 }
 """Every reason for which a command of the documents is only read, and what stands behind it."""

@@ -23,7 +23,9 @@ RUN = [page for page in PAGES if any((b.language == "sh" and not b.kind) or b.la
 ONLY_READ = {
     "up": "start does it too", "chaos": "long", "bench": "long", "replay-identity": "long", "smoke-test": "long",
     "poison": "long",
-    "reference": "file", "feed": "venue", "restart": "shared", "stop": "shared", "clean": "shared",
+    "reference": "file", "backtest": "file", "sweep": "file", "feed": "venue", "alerts": "prometheus",
+    "web": "the stack runs it", "slow fred": "venue", "slow rss": "venue", "slow alpaca": "venue",
+    "slow reddit": "venue", "slow sentiment": "venue", "slow indicators": "venue", "restart": "shared", "stop": "shared", "clean": "shared",
 }
 """Commands that no page runs, and why: a reason of NOT_RUN, or what stands for them."""
 

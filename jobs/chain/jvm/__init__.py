@@ -24,7 +24,9 @@ MESSAGE = DataTypes.ROW([DataTypes.FIELD("topic", DataTypes.STRING()), DataTypes
 
 def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: str,
         references: Sequence[int | str]) -> DataStream:
-    """Run the operator `name` over a stream, at the stream's parallelism.
+    """Run the operator `name` over a stream, at the stream's parallelism, in the slots of the sources and sinks.
+
+    So one array of bytes crosses from an operator that has a slot of its own, and not every message of it.
 
     `references` is what its constructor gets; `out` the type of what it gives: of rows inside SQL where it is a
     DataType.
@@ -42,6 +44,7 @@ def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: s
     made = java.org.apache.flink.streaming.api.transformations.OneInputTransformation(
         before, title, factory, _type(out), before.getParallelism(), False)
     made.setUid(title)
+    made.setSlotSharingGroup("default")
     environment = stream._j_data_stream.getExecutionEnvironment()
     environment.addOperator(made)
     return DataStream(java.org.apache.flink.streaming.api.datastream.DataStream(environment, made))
