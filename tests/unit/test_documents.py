@@ -25,7 +25,8 @@ ONLY_READ = {
     "poison": "long",
     "reference": "file", "backtest": "file", "sweep": "file", "feed": "venue", "alerts": "prometheus",
     "web": "the stack runs it", "slow fred": "venue", "slow rss": "venue", "slow alpaca": "venue",
-    "slow reddit": "venue", "slow sentiment": "venue", "slow indicators": "venue", "restart": "shared", "stop": "shared", "clean": "shared",
+    "slow reddit": "venue", "slow sentiment": "venue", "slow indicators": "venue",
+    "restart": "shared", "stop": "shared", "clean": "shared",
 }
 """Commands that no page runs, and why: a reason of NOT_RUN, or what stands for them."""
 
