@@ -69,7 +69,7 @@ class FileTopology(Topology):
         rows = self.tables.sql_query("SELECT key, ROW(source, shard, payload) AS batch FROM `micro-batches`")
         return self.tables.to_append_stream(rows, KEYED)
 
-    def write(self, topics: Sequence[str]) -> None:
+    def write(self) -> None:
         """Send every operator's messages to the folder and build the job."""
         target = (self.folder / OUTPUT).absolute().as_uri()
         self.tables.execute_sql(f"""

@@ -66,7 +66,8 @@ class Topology:
     contracts: Contracts
     streams: StreamExecutionEnvironment
     tables: StreamTableEnvironment
-    _outputs: dict[str, DataStream] = field(default_factory=dict)
+    _outputs: dict[str, tuple[DataStream, tuple[str, ...]]] = field(default_factory=dict)
+    """By title what each operator gives, and the topics that it writes."""
     _topics: tuple[str, ...] = field(default_factory=lambda: tuple(schemas.topics()))
 
     def source(self, *topics: str, keys: Sequence[int] = (0,)) -> DataStream:
@@ -95,8 +96,8 @@ class Topology:
         keys = spread_keys(self.options.shards)
         make = partial(_shard_worker, plan, self._edges(plan.profile) if plan.learns else None)
         names = [stage.name for stage in plan.stages]
-        return self._operate(self.source(plan.source, keys=keys), make, f"admit, {', '.join(names)}" if names
-                             else "admit")
+        writes = [*plan.topics, *([DEAD] if plan.dead_letters else [])]
+        return self._operate(self.source(plan.source, keys=keys), make, ", ".join(["admit", *names]), writes)
 
     def account(self, inputs: Sequence[DataStream], plan: AccountPlan, group: str | None = None) -> None:
         """Run an account plan over rows of shards and dead letters, or over proposals."""
@@ -104,7 +105,7 @@ class Topology:
         title = ", ".join([*(["order"] if plan.ordered else []), *(stage.name for stage in plan.stages)])
         whole = inputs[0].union(*inputs[1:]) if len(inputs) > 1 else inputs[0]
         beat_ms = max(1, self.options.idle_ms // QUIET) if plan.ordered else 0
-        self._operate(whole, make, title, beat_ms, parallelism=1, group=group)
+        self._operate(whole, make, title, plan.writes, beat_ms, parallelism=1, group=group)
 
     def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> Edges:
         o, c = self.options, self.contracts
@@ -124,11 +125,11 @@ class Topology:
         """What an operator gives for the account's, keyed for it."""
         return jvm.run("Rows", stream, KEYED, "rows for the account", [NEXT, ROWS, GATHER_MS])
 
-    def write(self, topics: Sequence[str]) -> None:
+    def write(self) -> None:
         """Send every operator's messages to Kafka and build the job."""
         statements = self.tables.create_statement_set()
         for sink, title, guarantee in ((HOT, "hot topics", "at-least-once"), (LEDGER, "ledger topics", "exactly-once")):
-            held = [self.options.topic(topic) for topic in topics if (topic in EXACTLY_ONCE) == (sink == LEDGER)]
+            held = [self.options.topic(topic) for _, every in self._outputs.values() for topic in _of_sink(sink, every)]
             if held:
                 # The connector takes the topic from a column only where there are several to choose from.
                 column = "topic, " if len(held) > 1 else ""
@@ -137,18 +138,18 @@ class Topology:
         statements.attach_as_datastream()
 
     def _messages(self, sink: int) -> str:
-        """The messages of all operators for a sink, as a query."""
+        """The messages for a sink, as a query: of one operator, where one writes there, since a union costs a hop."""
         names = " ".join(self.options.topic(topic) for topic in self._topics)
         views = []
-        for title, stream in self._outputs.items():
-            view = f"messages of {title} for sink {sink}"
-            made = jvm.run("Messages", stream, jvm.MESSAGE, view, [sink, names])
-            jvm.view(self.tables, view, made)
-            views.append(f"SELECT topic, k, v FROM `{view}`")
+        for title, (stream, topics) in self._outputs.items():
+            if _of_sink(sink, topics):
+                view = f"messages of {title} for sink {sink}"
+                jvm.view(self.tables, view, jvm.run("Messages", stream, jvm.MESSAGE, view, [sink, names]))
+                views.append(f"SELECT topic, k, v FROM `{view}`")
         return " UNION ALL ".join(views)
 
-    def _operate(self, batches: DataStream, make: Callable[[int, Store], Worker], title: str, beat_ms: int = 0,
-                 parallelism: int | None = None, group: str | None = None) -> DataStream:
+    def _operate(self, batches: DataStream, make: Callable[[int, Store], Worker], title: str, writes: Sequence[str],
+                 beat_ms: int = 0, parallelism: int | None = None, group: str | None = None) -> DataStream:
         """Run workers over keyed micro-batches.
 
         The operator is keyed as `key_by` does it, without the Python operator of `key_by`: there every message would
@@ -162,7 +163,7 @@ class Topology:
             out = out.set_parallelism(parallelism)
         if group:
             out = out.slot_sharing_group(group)
-        self._outputs[title] = out
+        self._outputs[title] = out, tuple(writes)
         return out
 
     def _sink(self, title: str, topics: Sequence[str], guarantee: str, column: str) -> None:
@@ -183,6 +184,10 @@ class Topology:
 
 def _one_chain(record: Mapping[str, Any]) -> None:
     """Scope of frontiers: one worker writes all of an account."""
+
+
+def _of_sink(sink: int, topics: Sequence[str]) -> list[str]:
+    return [topic for topic in topics if (topic in EXACTLY_ONCE) == (sink == LEDGER)]
 
 
 def _title(topics: Sequence[str]) -> str:
@@ -217,7 +222,7 @@ def keyed_job(job: str, options: Options) -> Topology:
     t = start(job, options)
     plan = plans.shard(job, options.profile, t.contracts, options.shards, models=options.models)
     t.shards(plan)
-    t.write([*plan.topics, *([DEAD] if plan.dead_letters else [])])
+    t.write()
     return t
 
 
@@ -234,7 +239,7 @@ def with_account(t: Topology) -> Topology:
     inputs = [t.next(t.shards(shard)), *([t.source(DEAD)] if account.refused else [])]
     # In a slot of its own the account gets another TaskManager, and so another interpreter than the shards.
     t.account(inputs, account, "account" if job == "pipeline" else None)
-    t.write([*shard.topics, *([DEAD] if shard.dead_letters else []), *account.writes])
+    t.write()
     return t
 
 
@@ -243,5 +248,5 @@ def ledger_job(job: str, options: Options) -> Topology:
     t = start(job, options)
     account = plans.account(job, options.profile, t.contracts, options.shards)
     t.account([t.source(*plans.READS[job])], account)
-    t.write(account.writes)
+    t.write()
     return t
