@@ -24,7 +24,7 @@ def test_a_backtest_of_a_log_writes_what_the_cluster_wrote(stack: Settings, tmp_
         send(run.writer, market, TICKS)
         run.settle()
         recorded = recording.read(stack, run.namespace)
-        wrote = {topic: [m.value() for m in messages(run.topic(topic), stack)] for topic in EXACTLY_ONCE}
+        wrote = {topic: [m.value() for m in messages(run.topic(topic), stack, True)] for topic in EXACTLY_ONCE}
         given = inputs.from_log(stack, run.namespace, tmp_path / "log", None, None)
         stamps = [stamp for part in recorded.stamps for stamp in part]
         part = inputs.from_log(stack, run.namespace, tmp_path / "part", min(stamps), max(stamps))
