@@ -18,6 +18,8 @@ import schemas
 from connectors import topics
 from connectors.consume import read_all
 from connectors.slow.log import TopicLog
+from jobs.chain.chained import Chained
+from jobs.chain.commands import group
 from jobs.chain.contracts import lookup
 from jobs.chain.edges import BrokerEdges, SmallLog
 from jobs.chain.messages import COMMANDS, FRONTIERS, INDICATORS, RULINGS, RecordReader, RecordWriter
@@ -94,8 +96,8 @@ def test_an_indicator_becomes_a_ruling_that_the_next_start_reads(stack: Settings
     known = lookup(stack.registry.url, [FRONTIERS, RULINGS, COMMANDS, INDICATORS])
 
     def small(name: str) -> SmallLog:
-        return SmallLog(stack.kafka.bootstrap, names[name], (), "paper", RecordWriter(name, known.id(name)),
-                        RecordReader(known.writers(name)))
+        return SmallLog(stack.kafka.bootstrap, names[name], (), "paper",
+                        Chained(RecordWriter(name, known.id(name)), group), RecordReader(known.writers(name)))
 
     def edges() -> BrokerEdges:
         return BrokerEdges(stack.kafka.bootstrap, names["market.ticks.v1"], small(FRONTIERS), small(RULINGS),
