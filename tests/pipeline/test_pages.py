@@ -28,6 +28,9 @@ DONE = re.compile(r"^(make start|[.] [.]venv/bin/activate)\b.*$", re.MULTILINE)
 ORDER, WHEN, TICK, LETTER, MODEL, JOB = (
     "5342262132823400817", "BTCUSDT 2026-01-31T09:30:00Z", "market.ticks.v1:2:1234", "2:17", "0123456789abcdef",
     "8a7c51bb1d6b29b3bb4b34ba4b7b1a4c")
+JOB_NOW = ("$(python -c 'from sigmaflow import start, submit; from sigmaflow.settings import load; "
+           "jobs = submit.jobs(load()); print(next((job.id for job in jobs if not start.is_chain(job.name)), jobs[0].id))')")
+"""Asked when its line runs: a run apart before the market's chain, because a page that starts one stops it."""
 MINE = "--profile mine"
 """Made-up values in the pages, which stand for what the reader has: replaced by those of the running market."""
 BURST_S, RATE = 15.0, 200
@@ -71,18 +74,13 @@ class Market:
         seconds, ns = divmod(fill["ts_event"], 10**9)
         at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ns:09d}Z"
         known: dict[str, Callable[[], str]] = {
-            MINE: lambda: "--profile default", JOB: self._job, LETTER: lambda: self._letter,
+            MINE: lambda: "--profile default", JOB: lambda: JOB_NOW, LETTER: lambda: self._letter,
             ORDER: lambda: str(fill["order_id"]), WHEN: lambda: f"{fill['symbol']} {at}",
             TICK: lambda: f"market.ticks.v1:{fill['partition']}:{fill['offset']}",
             MODEL: lambda: str(self._ask("sigmaflow model list --json")["models"][0]["digest"])}
         for made_up in filter(text.__contains__, known):
             text = text.replace(made_up, known[made_up]())
         return DONE.sub("true", text)
-
-    def _job(self) -> str:
-        """A run apart before the market's chain: a page that starts one stops it."""
-        jobs = submit.jobs(self._settings)
-        return next((job.id for job in jobs if not chain.is_chain(job.name)), jobs[0].id)
 
     def _ask(self, command: str) -> Any:
         return json.loads(subprocess.run(command.split(), cwd=ROOT, env=self._env, stdout=subprocess.PIPE, check=True,
