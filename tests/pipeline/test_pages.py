@@ -29,7 +29,8 @@ ORDER, WHEN, TICK, LETTER, MODEL, JOB = (
     "5342262132823400817", "BTCUSDT 2026-01-31T09:30:00Z", "market.ticks.v1:2:1234", "2:17", "0123456789abcdef",
     "8a7c51bb1d6b29b3bb4b34ba4b7b1a4c")
 JOB_NOW = ("$(python -c 'from sigmaflow import start, submit; from sigmaflow.settings import load; "
-           "jobs = submit.jobs(load()); print(next((job.id for job in jobs if not start.is_chain(job.name)), jobs[0].id))')")
+           "jobs = submit.jobs(load()); "
+           "print(next((job.id for job in jobs if not start.is_chain(job.name)), jobs[0].id))')")
 """Asked when its line runs: a run apart before the market's chain, because a page that starts one stops it."""
 MINE = "--profile mine"
 """Made-up values in the pages, which stand for what the reader has: replaced by those of the running market."""
