@@ -27,13 +27,14 @@ def test_a_backtest_of_a_log_writes_what_the_cluster_wrote(stack: Settings, tmp_
         wrote = {topic: [m.value() for m in messages(run.topic(topic), stack, True)] for topic in EXACTLY_ONCE}
         given = inputs.from_log(stack, run.namespace, tmp_path / "log", None, None)
         stamps = [stamp for part in recorded.stamps for stamp in part]
-        part = inputs.from_log(stack, run.namespace, tmp_path / "part", min(stamps), max(stamps))
+        until = max(min(stamps) + 1, max(stamps))  # a quick machine sends all of them within a second
+        part = inputs.from_log(stack, run.namespace, tmp_path / "part", min(stamps), until)
         try:
             inputs.from_log(stack, run.namespace, tmp_path / "none", max(stamps) + 60, None)
             raise AssertionError("a span without ticks must be refused")
         except UserError as error:
             assert "must hold ticks" in str(error)
-    assert part.log.rows == sum(min(stamps) <= stamp < max(stamps) for stamp in stamps)
+    assert part.log.rows == sum(min(stamps) <= stamp < until for stamp in stamps)
     found = written(given, profiles.DEFAULT)
     assert len(found["decisions.v1"]) == TICKS
     for topic in EXACTLY_ONCE:
