@@ -52,14 +52,18 @@ class SmallLog:
         found = (self.reader.read(m.value()) for m in messages(self.bootstrap, topic, 0))
         return [record for record in found if record["account"] == self.account]
 
+    def connect(self) -> None:
+        """Have a producer, so that the first message need not wait for one."""
+        if self._producer is None:
+            self._producer = Producer(broker.client(self.bootstrap) | {
+                "acks": "all", "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 1000 * WRITE_S})
+
     def write(self, records: Sequence[dict[str, Any]]) -> None:
         """Append messages, once the log was read. Raises KafkaException where the broker does not confirm them.
 
         What became of them is then unknown, so the job must not go on but begin again from what the topic holds.
         """
-        if self._producer is None:
-            self._producer = Producer(broker.client(self.bootstrap) | {
-                "acks": "all", "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 1000 * WRITE_S})
+        self.connect()
         failed: list[KafkaError] = []
         for record in records:
             self._producer.produce(self.topic, self.chained.write(record), self.account.encode(), 0,
@@ -130,7 +134,12 @@ class BrokerEdges:
         return [int(future.result().offset) for _, future in sorted(found.items(), key=lambda item: item[0].partition)]
 
     def frontiers(self) -> list[Frontier]:
-        """All frontiers of this account, the recorded ones first."""
+        """All frontiers of this account, the recorded ones first.
+
+        The clients for the next ones connect now: later all ticks of the account would wait for that.
+        """
+        self.ends()
+        self.frontier_log.connect()
         return [Frontier(row["partition"], row["offset"], row["ts_order"]) for row in self.frontier_log.read()]
 
     def write(self, frontiers: Sequence[Frontier]) -> None:

@@ -24,9 +24,10 @@ MESSAGE = DataTypes.ROW([DataTypes.FIELD("topic", DataTypes.STRING()), DataTypes
 
 def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: str,
         references: Sequence[int | str]) -> DataStream:
-    """Run the operator `name` over a stream, at the stream's parallelism, in the slots of the sources and sinks.
+    """Run the operator `name` over a stream, at the stream's parallelism and in its slots.
 
-    So one array of bytes crosses from an operator that has a slot of its own, and not every message of it.
+    So it is chained to what gives the stream, and a sink behind it, which inherits the slots, to both: nothing that the
+    operators in Python write crosses between TaskManagers.
 
     `references` is what its constructor gets; `out` the type of what it gives: of rows inside SQL where it is a
     DataType.
@@ -44,7 +45,9 @@ def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: s
     made = java.org.apache.flink.streaming.api.transformations.OneInputTransformation(
         before, title, factory, _type(out), before.getParallelism(), False)
     made.setUid(title)
-    made.setSlotSharingGroup("default")
+    group = before.getSlotSharingGroup()
+    if group.isPresent():
+        made.setSlotSharingGroup(group.get())
     environment = stream._j_data_stream.getExecutionEnvironment()
     environment.addOperator(made)
     return DataStream(java.org.apache.flink.streaming.api.datastream.DataStream(environment, made))
