@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from connectors.metrics import counter, gauge
 from connectors.venues.errors import RateLimited, Refused, VenueError
-from connectors.venues.rest import Requests
+from connectors.venues.rest import REQUESTS, no_requests
 
 KINDS: tuple[tuple[type[VenueError], str], ...] = ((RateLimited, "limited"), (Refused, "refused"))
 """First match names an error; any other is `lost`."""
@@ -38,7 +38,7 @@ class Health:
     source: str
     parts: Sequence[str] = ()
     every_s: float = 0.0
-    requests: Requests = field(default_factory=Requests)
+    requests: dict[str, float] = field(default_factory=no_requests)
     gaps: Callable[[], int] = lambda: 0
     """Times that more had come since the last look than the host still tells."""
     monotonic: Callable[[], float] = time.monotonic
@@ -86,7 +86,6 @@ class SlowExporter(Collector):
         yield counter("sigmaflow_slow_errors", "Failed looks by kind: lost, limited, refused, no_score.",
                       ("source", "kind"), {(h.source, word): n for h in self._healths
                                            for word, n in dict(h.errors).items()})
-        for name, text in (("sent", "Requests sent, those sent again included"), ("retries", "Requests sent again"),
-                           ("limited", "Answers that said to wait"), ("waited_seconds", "Waits that hosts asked for")):
+        for name, text in REQUESTS.items():
             yield counter(f"sigmaflow_slow_requests_{name}", f"{text}.", label,
-                          {key: getattr(h.requests, name) for key, h in healths.items()})
+                          {key: h.requests[name] for key, h in healths.items()})

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from connectors.slow.items import Record
 from connectors.venues.backoff import Backoff
-from connectors.venues.rest import Requests, Rest
+from connectors.venues.rest import Rest, no_requests
 from sigmaflow.errors import UserError
 
 STAGE = "slow"
@@ -41,7 +41,7 @@ class Source(Protocol):
     """What is looked at one after another: series, feeds, forums."""
     gaps: int
     """Times that more had come since the last look than the host still tells."""
-    requests: Requests
+    requests: dict[str, float]
     """Counts of what was asked of its hosts."""
 
     def remember(self, record: Record) -> None:
@@ -65,7 +65,7 @@ class Base:
     def __init__(self, manners: Manners | None) -> None:
         self._manners = manners or Manners()
         self.ids: set[str] = set()
-        self.requests = Requests()
+        self.requests = no_requests()
         self._rests: dict[str, Rest] = {}
 
     def remember(self, record: Record) -> None:

@@ -42,17 +42,14 @@ class Answer:
             raise Lost(f"the answer is no JSON ({error})") from None
 
 
-@dataclass
-class Requests:
-    """Counts of requests, of one host or of several."""
+REQUESTS = {"sent": "Requests sent, those sent again included", "retries": "Requests sent again",
+            "limited": "Answers that said to wait", "waited_seconds": "Waits that hosts asked for"}
+"""What is counted of requests, and what each count means."""
 
-    sent: int = 0
-    """All, those sent again included."""
-    retries: int = 0
-    limited: int = 0
-    """Answers that said to wait (429, 418)."""
-    waited_seconds: float = 0.0
-    """Waits that hosts asked for, sat out or told to the caller."""
+
+def no_requests() -> dict[str, float]:
+    """Counts of requests that nobody has made yet, for one host or for several together."""
+    return dict.fromkeys(REQUESTS, 0)
 
 
 class Rest:
@@ -64,13 +61,13 @@ class Rest:
 
     def __init__(self, address: str, backoff: Backoff, headers: Mapping[str, str] | None = None,
                  spacing_s: float = 0.0, follow: bool = False, timeout_s: float = TIMEOUT_S,
-                 attempts: int = ATTEMPTS, requests: Requests | None = None) -> None:
+                 attempts: int = ATTEMPTS, requests: dict[str, float] | None = None) -> None:
         self._client = httpx2.AsyncClient(base_url=address, timeout=timeout_s, headers=dict(headers or {}),
                                           follow_redirects=follow)
         self._backoff, self._spacing_s, self._attempts = backoff, spacing_s, attempts
         self._one_at_a_time = asyncio.Lock()
         self._not_before = 0.0
-        self.requests = requests or Requests()
+        self.requests = no_requests() if requests is None else requests
 
     async def get(self, path: str, **params: str | int) -> Any:
         """The answer to a request, decoded. Raises as `ask` does."""
@@ -89,7 +86,7 @@ class Rest:
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so long: the host has told how much it takes."""
-        self.requests.waited_seconds += seconds
+        self.requests["waited_seconds"] += seconds
         self._hold(seconds)
 
     def _hold(self, seconds: float) -> None:
@@ -100,7 +97,7 @@ class Rest:
             self._backoff.reset()
             while True:
                 await asyncio.sleep(max(0.0, self._not_before - asyncio.get_running_loop().time()))
-                self.requests.sent += 1
+                self.requests["sent"] += 1
                 try:
                     return await attempt()
                 except (Lost, RateLimited) as error:
@@ -108,7 +105,7 @@ class Rest:
                     self._hold(wait_s)
                     if self._backoff.attempts >= self._attempts or wait_s > LONGEST_WAIT_S:
                         raise
-                    self.requests.retries += 1
+                    self.requests["retries"] += 1
                 finally:
                     self._hold(self._spacing_s)
 
@@ -116,8 +113,8 @@ class Rest:
         """Seconds that the host asks us to wait, which are counted; 0 where it says nothing."""
         if not isinstance(error, RateLimited):
             return 0.0
-        self.requests.limited += 1
-        self.requests.waited_seconds += error.wait_s
+        self.requests["limited"] += 1
+        self.requests["waited_seconds"] += error.wait_s
         return error.wait_s
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
