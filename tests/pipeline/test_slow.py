@@ -168,7 +168,7 @@ def test_the_profile_slow_knows_what_the_indicators_say_and_nothing_when_they_ar
         tell(stack, int(ticks.ts_event[2_500]))
         with commands.started(INDICATE, r.topic(INDICATORS), str(port)) as process:
             sent, partitions = 500, np.count_nonzero(r.written()["market.ticks.v1"])
-            while len(ruled(stack, r.topic(RULINGS))) < len(ALPHAS) * partitions:
+            while r.ends()[RULINGS] < len(ALPHAS) * partitions:
                 r.writer.write(ticks.take(slice(sent, sent + 20)))
                 r.writer.flush()
                 sent += 20
