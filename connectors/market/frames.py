@@ -146,7 +146,7 @@ def framed(value: Any) -> Frame:
     >>> framed({"u": 1}), framed([{"T": "q"}])
     ({'u': 1}, {'messages': [{'T': 'q'}]})
     """
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(message, dict) for message in value):
         return {"messages": value}
     if not isinstance(value, dict):
         raise Malformed("the frame is no object")

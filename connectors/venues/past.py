@@ -77,24 +77,24 @@ async def _file(venue: Alpaca, rest: Rest, symbol: str, kind: str, span: tuple[d
     """One symbol's events of one kind, page by page; no file where there are none."""
     since, until = span
     file = out / f"alpaca_{symbol.replace('/', '-')}_{kind}_{_stamp(since)}_{_stamp(until)}.zst"
-    answer = {"symbol": symbol, "kind": kind, "file": str(file), "events": 0, "new": not file.exists()}
+    answer = {"symbol": symbol, "kind": kind, "file": str(file), "new": not file.exists()}
     if file.exists():
         say(f"{file} is there")
         return answer | {"events": sum(1 for _ in lines(file))}
-    end, part = int(until.timestamp()) * 1_000_000_000, file.with_suffix(".part")
+    count, end, part = 0, int(until.timestamp()) * 1_000_000_000, file.with_suffix(".part")
     with ExitStack() as opened:
         packed = zstandard.ZstdCompressor().stream_writer(opened.enter_context(part.open("wb")))
         opened.enter_context(packed)
         async for page in venue.history(rest, LETTERS[kind], [symbol], _iso(since), _iso(until)):
             events = [event for event in page["messages"] if nanoseconds(event["t"]) < end]
             packed.write(b"".join(b"%d [%s]\n" % (known_ns(event), orjson.dumps(event)) for event in events))
-            answer["events"] += len(events)
-    if answer["events"]:
+            count += len(events)
+    if count:
         part.rename(file)
     else:
         part.unlink()
-    say(f"{symbol}: {answer['events']:,} {kind}" + (f" in {file}" if answer["events"] else ""))
-    return answer
+    say(f"{symbol}: {count:,} {kind}" + (f" in {file}" if count else ""))
+    return answer | {"events": count}
 
 
 def moment(text: str) -> datetime:
