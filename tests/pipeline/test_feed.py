@@ -18,6 +18,7 @@ from connectors.market.columns import GAP
 from sigmaflow import trials
 from sigmaflow.settings import Settings
 from tests import commands
+from tests.commands import reached
 
 WAITING = 2_000
 """Ticks that may wait for the broker in the second test: a hundredth of what production's queue holds."""
@@ -85,14 +86,6 @@ def test_a_feed_that_is_stopped_or_killed_goes_on_with_the_next_number(stack: Se
     first = rows[0]["seq"]
     assert [row["seq"] for row in rows] == list(range(first, first + len(rows)))
     assert [i for i, row in enumerate(rows) if row["flags"] & GAP] == [after_stop, after_kill]
-
-
-def reached(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def stands(script: Endless) -> bool:
