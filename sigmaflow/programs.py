@@ -25,6 +25,8 @@ from sigmaflow.settings import Settings
 MARKER = "SIGMAFLOW_STACK"
 VENUE_PORTS = 5
 """Ports of live venues' metrics, behind that of the results: one for each of connectors/venues/command.py."""
+SLOW_PORTS = 6
+"""Ports of slow data's metrics, behind those: one for each of connectors/slow/command.py."""
 
 
 @dataclass(frozen=True)
@@ -335,6 +337,7 @@ def _write_prometheus(settings: Settings) -> None:
         metrics_targets=f'"{m.host}:{m.port}"',
         registry_targets=f'"{r.host}:{r.management_port}"',
         venue_targets=", ".join(f'"{m.host}:{m.port + 1 + i}"' for i in range(VENUE_PORTS)),
+        slow_targets=", ".join(f'"{m.host}:{m.port + 1 + VENUE_PORTS + i}"' for i in range(SLOW_PORTS)),
         rules_dir=home / "rules",
         scrape_ms=round(p.scrape_s * 1e3),
         alertmanagers=f'"{p.alertmanager}"' if p.alertmanager else "",

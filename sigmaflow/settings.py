@@ -185,7 +185,8 @@ class Metrics(Part):
     """Our own Prometheus exporter, served by the results process."""
 
     host: str = Field(HOST, description="Where the exporter listens.")
-    port: Port = Field(description="Of the exposition text; the venues' feeds take the next ports.")
+    port: Port = Field(
+        description="Of the exposition text; the venues' feeds and then the commands of slow data take the next ports.")
 
     @property
     def url(self) -> str:

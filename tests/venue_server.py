@@ -53,6 +53,8 @@ class Server:
     turned_away: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     """Status and headers for the first handshakes."""
     connections: int = 0
+    knocks: list[float] = field(default_factory=list)
+    """When each handshake came, by the loop's clock."""
     paths: list[str] = field(default_factory=list)
     """Of all HTTP requests, handshakes left out."""
     heard: list[Any] = field(default_factory=list)
@@ -67,6 +69,7 @@ class Server:
 
     def request(self, socket: ServerConnection, request: Request) -> Response | None:
         if "Upgrade" in request.headers:
+            self.knocks.append(asyncio.get_running_loop().time())
             if self.turned_away:
                 status, headers = self.turned_away.pop(0)
                 return _response(socket, status, headers, {})
@@ -114,7 +117,7 @@ async def _played(server: Server, venue: Callable[[Server], Venue], symbols: tup
     async with serve(server.talk, "127.0.0.1", 0, process_request=server.request, compression=None,
                      max_size=None, close_timeout=0.2) as listening:
         server.port = next(iter(listening.sockets)).getsockname()[1]
-        feed = Feed(venue(server), symbols, sink, patience=patience, rng=Random(1), say=lambda text: None, **settings)
+        feed = Feed(venue(server), symbols, sink, **{"patience": patience, "rng": Random(1), "say": _silent} | settings)
         stop = asyncio.Event()
         try:
             async with asyncio.timeout(limit_s):
@@ -126,6 +129,10 @@ async def _played(server: Server, venue: Callable[[Server], Venue], symbols: tup
         finally:
             server.end()
     return feed, sink
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
 
 
 async def hold(socket: ServerConnection) -> None:

@@ -6,7 +6,7 @@ and not after the one at which it is stale. All three are in the log, so a repla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -16,8 +16,7 @@ SPEAKS, NONE, NOT_YET, STALE = range(4)
 """Silence of signals.v1, in the order of its symbols."""
 
 
-@dataclass(frozen=True, order=True)
-class SlowValue:
+class SlowValue(NamedTuple):
     """A value in [-1, 1] that ticks read from offset `first` on, at event times from `known` to `until` (ns)."""
 
     known: int
@@ -28,8 +27,7 @@ class SlowValue:
     until: int
 
 
-@dataclass(frozen=True)
-class Slow:
+class Slow(NamedTuple):
     """What each tick reads: the value, how much of its life is left (1 at `known`, 0 at `until`), and the silence."""
 
     value: NDArray[np.float64]

@@ -12,13 +12,16 @@ https://docs.alpaca.markets/docs/real-time-stock-pricing-data
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from connectors.market import frames
 from connectors.market.bars import MINUTE, made_up
 from connectors.market.coinbase import nanoseconds
 from connectors.market.columns import BUY, EVENT_TIME_IS_RECEIVE_TIME, SELL, UNKNOWN
 from connectors.market.frames import Frame, named
-from connectors.market.records import Quote, Record, Trade
+from connectors.market.lines import head
+from connectors.market.records import Quote, Record, Tally, Trade
 from connectors.market.session import LiveSession
 
 VENUE = "ALPACA"
@@ -41,6 +44,15 @@ def events(kind: str, answer: Mapping[str, Any], asked: Iterable[str] = ()) -> F
              for symbol, one_or_more in held.items()
              for event in (one_or_more if isinstance(one_or_more, list) else [one_or_more])]
     return {"messages": sorted(found, key=lambda event: nanoseconds(event["t"])), "asked": list(asked)}
+
+
+def known_ns(event: Mapping[str, Any]) -> int:
+    """When an event could be known, ns since 1970: a bar at its end. Raises as a frame that is none does.
+
+    >>> known_ns({"T": "b", "t": "2022-07-26T20:50:00Z"}) - known_ns({"T": "q", "t": "2022-07-26T20:50:00Z"})
+    60000000000
+    """
+    return nanoseconds(event["t"]) + (MINUTE if event["T"] == "b" else 0)
 
 
 class Session(LiveSession):
@@ -87,7 +99,7 @@ class Session(LiveSession):
         yield Quote(ts_recv, moment or ts_recv, VENUE, symbol, bid, ask, bid_size, ask_size, flags)
 
     def _bar(self, ts_recv: int, message: Frame) -> Iterator[Record]:
-        symbol, close, end = named(message["S"]), float(message["c"]), nanoseconds(message["t"]) + MINUTE
+        symbol, close, end = named(message["S"]), float(message["c"]), known_ns(message)
         yield Trade(ts_recv, VENUE, symbol, close, float(message["v"]), UNKNOWN)
         if not self._quotes:
             self.wanting.discard(symbol)
@@ -98,3 +110,26 @@ class Session(LiveSession):
         flags = self.books.flags(symbol)
         self.books.lost.discard(symbol)
         return flags
+
+
+class Alpaca:
+    """Recorded frames of the stream, and past events that were fetched (connectors/venues/past.py)."""
+
+    name = "Alpaca events"
+    kinds: tuple[str, ...] = ()
+    _sample = 50
+
+    def matches(self, head: list[bytes], member: str) -> bool:
+        """Whether a frame holds a quote, a trade or a bar."""
+        return bool(self._met(head))
+
+    def read(self, path: Path, tally: Tally) -> Iterator[Record]:
+        """Records in file order; bars make quotes where the file begins with bars alone."""
+        quotes = "q" in self._met(head(path, self._sample))
+        return frames.read(path, lambda _: Session(quotes=quotes), tally)
+
+    def _met(self, head: list[bytes]) -> set[str]:
+        """Types of the events among some lines."""
+        arrays = [frame["messages"] for frame in frames.sample(head) if isinstance(frame.get("messages"), list)]
+        return {message["T"] for array in arrays for message in array
+                if isinstance(message, dict) and message.get("T") in ("q", "t", "b") and {"S", "t"} <= message.keys()}

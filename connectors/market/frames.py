@@ -45,15 +45,15 @@ def unwrap(line: bytes) -> tuple[int, Frame] | None:
         outer = orjson.loads(line)
         if outer["t"] != "recv":
             return None
-        return _nanoseconds(float(outer["ts"])), _object(orjson.loads(outer["data"]))
+        return _nanoseconds(float(outer["ts"])), framed(orjson.loads(outer["data"]))
     if not line or line.startswith((b"ws", b"http", b"configuration")):
         return None
     stamp, space, frame = line.partition(b" ")
     if not space:
         raise Malformed("no frame after the time")
     if stamp.endswith(b":"):
-        return _nanoseconds(float(stamp[:-1])), _object(orjson.loads(frame))
-    return in_range(int(stamp)), _object(orjson.loads(frame))
+        return _nanoseconds(float(stamp[:-1])), framed(orjson.loads(frame))
+    return in_range(int(stamp)), framed(orjson.loads(frame))
 
 
 def sample(head: list[bytes]) -> list[Frame]:
@@ -77,7 +77,7 @@ def connected(line: bytes) -> tuple[bytes, str] | None:
     """
     if not line.startswith(b'{"t":"connect"'):
         return None
-    outer = _object(orjson.loads(line))
+    outer = framed(orjson.loads(line))
     return named(outer.get("conn")).encode(), named(outer.get("addr"))
 
 
@@ -140,7 +140,14 @@ def _nanoseconds(seconds: float) -> int:
     return in_range(round(seconds * 1e9))
 
 
-def _object(frame: Any) -> Frame:
-    if not isinstance(frame, dict):
+def framed(value: Any) -> Frame:
+    """The object that a message holds; an array of messages becomes an object with `messages`.
+
+    >>> framed({"u": 1}), framed([{"T": "q"}])
+    ({'u': 1}, {'messages': [{'T': 'q'}]})
+    """
+    if isinstance(value, list) and all(isinstance(message, dict) for message in value):
+        return {"messages": value}
+    if not isinstance(value, dict):
         raise Malformed("the frame is no object")
-    return frame
+    return value

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from connectors.market import lines
+from connectors.market.alpaca import Alpaca
 from connectors.market.bars import LeanDaily, LeanQuotes, LeanTrades, Ohlc
 from connectors.market.binance import Binance
 from connectors.market.bybit import Bybit
@@ -31,7 +32,7 @@ from sigmaflow.errors import UserError
 
 FORMATS: tuple[Format, ...] = (
     TardisTrades(), LeanTrades(), LeanTradeTicks(), Binance(), Bybit(), CoinbaseAdvanced(), CoinbaseExchange(),
-    TardisQuotes(), LeanQuotes(), LeanQuoteTicks(), LeanDaily(), Ohlc())
+    Alpaca(), TardisQuotes(), LeanQuotes(), LeanQuoteTicks(), LeanDaily(), Ohlc())
 """Trades first: at the same moment a trade fills the quote and not the next one."""
 
 HEAD = 50

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 
+from connectors.slow.health import Health, kind
 from connectors.slow.log import Log
 from connectors.slow.source import STAGE, Source
 from connectors.venues.errors import RateLimited, Refused, VenueError
@@ -17,32 +17,17 @@ JITTER = 0.1
 """Most that a wait is longer than asked for, as a share: two processes do not stay in step."""
 
 
-@dataclass
-class Tally:
-    """What a poller has done since its start."""
-
-    looks: int = 0
-    records: int = 0
-    failures: int = 0
-    refusals: int = 0
-    waits: dict[str, float] = field(default_factory=dict)
-    """Until when a part is left alone, by the loop's clock: its host said so."""
-
-    def line(self, source: Source) -> str:
-        """One line for the log."""
-        return (f"{source.name}: {self.records:,} new records in {self.looks:,} looks, {self.failures} failed, "
-                f"{self.refusals} refused, {source.gaps} gaps")
-
-
 class Poller:
-    """One source and its log. `every_s` is the time between two looks at the same part."""
+    """One source and its log. `every_s` is the time between two looks at the same part. `health` tells how it is."""
 
     def __init__(self, source: Source, log: Log, every_s: float | None = None,
                  now_ns: Callable[[], int] = time.time_ns, rng: Random | None = None,
                  say: Callable[[str], None] = print) -> None:
         self.source, self._log, self._now_ns, self._say = source, log, now_ns, say
         self._every_s, self._rng = source.every_s if every_s is None else every_s, rng or Random()
-        self.tally = Tally()
+        self.health = Health(source.name, source.parts, self._every_s, source.requests, lambda: source.gaps)
+        self._waits: dict[str, float] = {}
+        """Until when a part is left alone, by the loop's clock: its host said so."""
 
     async def run(self, stop: asyncio.Event, rounds: int = 0) -> None:
         """Poll until `stop`, or so many rounds. Raises UserError for Kafka that does not answer, and for a part that
@@ -66,30 +51,26 @@ class Poller:
 
     async def _look(self, part: str, first: bool) -> None:
         """Look at one part; what fails is told and tried again at the next look."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < self.tally.waits.get(part, 0.0):
+        loop, health = asyncio.get_running_loop(), self.health
+        if loop.time() < self._waits.get(part, 0.0):
             return
-        self.tally.looks += 1
+        health.looks += 1
         try:
             fresh = await self.source.poll(part, self._now_ns())
-        except Refused as error:
-            if first:
+        except VenueError as error:
+            if first and isinstance(error, Refused):
                 raise UserError(STAGE, f"{self.source.name} must accept {part}", f"it says: {error}",
                                 "correct its name, its address or the key") from None
-            self.tally.refusals += 1
-            self._say(f"{self.source.name}: {error}")
-            return
-        except VenueError as error:
-            self.tally.failures += 1
+            health.errors[kind(error)] += 1
             if isinstance(error, RateLimited):
-                self.tally.waits[part] = loop.time() + error.wait_s
+                self._waits[part] = loop.time() + error.wait_s
             self._say(f"{self.source.name}: {part}: {error}")
             return
         self._log.write(fresh)
         for record in fresh:
             self.source.remember(record)
         self.source.confirmed(part)
-        self.tally.records += len(fresh)
+        health.success(part, len(fresh))
         if fresh:
             self._say(f"{self.source.name}: {len(fresh):,} new of {part}")
 

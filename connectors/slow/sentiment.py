@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from connectors.slow.health import Health, kind
 from connectors.slow.items import NS, Record, identity
 from connectors.slow.lexicon import Model
 from connectors.slow.log import Log
@@ -23,6 +24,8 @@ TOPIC = "sentiment.v1"
 SOURCES = ("news.v1", "posts.v1")
 RETRY_S = 10.0
 """Wait before a model that was not there is asked again."""
+PACE_S = 60.0
+"""Within which all there is should have been looked at; a local model may take half of it for one answer."""
 AT_ONCE = 50
 """Scores that are written together at most."""
 
@@ -73,7 +76,7 @@ class Scorer:
         self._model, self._log, self._words, self._oldest_ns = model, log, dict(words or {}), int(oldest_s * NS)
         self._now_ns, self._say, self._retry_s = now_ns, say, retry_s
         self._known = {record["id"] for _, record in log.read()}
-        self.scored = self.failed = 0
+        self.health = Health("sentiment", (TOPIC,), PACE_S)
 
     async def run(self, batches: Iterator[list[Item]], stop: asyncio.Event) -> None:
         """Score batches as they come until `stop` or their end."""
@@ -84,6 +87,8 @@ class Scorer:
             todo = [item for item in batch if self._wanted(item)]
             for at in range(0, len(todo), AT_ONCE):
                 await self._take(todo[at:at + AT_ONCE], stop)
+            self.health.looks += 1
+            self.health.success(TOPIC, 0)                  # an empty batch too: all there is has been scored
 
     def _wanted(self, item: Item) -> bool:
         young = not self._oldest_ns or item.record["ts_recv"] > self._now_ns() - self._oldest_ns
@@ -102,13 +107,14 @@ class Scorer:
                         made.append(await self._record(item, digest))
                         break
                     except VenueError as error:
+                        self.health.errors[kind(error)] += 1
                         self._say(f"{self._model.name}: {error}; asked again in {self._retry_s:g} s")
                         await asyncio.sleep(self._retry_s)
         finally:
             self._log.write(made)
             self._known |= {record["id"] for record in made}
-            self.scored += len(made)
-            self.failed += sum(record["score"] is None for record in made)
+            self.health.items += len(made)
+            self.health.errors["no_score"] += sum(record["score"] is None for record in made)
 
     async def _record(self, item: Item, digest: str) -> Record:
         record = item.record

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from connectors.slow.items import Record
 from connectors.venues.backoff import Backoff
-from connectors.venues.rest import Rest
+from connectors.venues.rest import Rest, no_requests
 from sigmaflow.errors import UserError
 
 STAGE = "slow"
@@ -41,6 +41,8 @@ class Source(Protocol):
     """What is looked at one after another: series, feeds, forums."""
     gaps: int
     """Times that more had come since the last look than the host still tells."""
+    requests: dict[str, float]
+    """Counts of what was asked of its hosts."""
 
     def remember(self, record: Record) -> None:
         """Take in a record that the log holds."""
@@ -63,6 +65,7 @@ class Base:
     def __init__(self, manners: Manners | None) -> None:
         self._manners = manners or Manners()
         self.ids: set[str] = set()
+        self.requests = no_requests()
         self._rests: dict[str, Rest] = {}
 
     def remember(self, record: Record) -> None:
@@ -79,7 +82,8 @@ class Base:
             manners = self._manners
             distance = spacing_s if manners.spacing_s is None else manners.spacing_s
             self._rests[address] = Rest(address, Backoff(manners.rng, manners.base_s, manners.cap_s),
-                                        {"User-Agent": agent()} | dict(headers or {}), distance, follow)
+                                        {"User-Agent": agent()} | dict(headers or {}), distance, follow,
+                                        requests=self.requests)
         return self._rests[address]
 
     async def close(self) -> None:

@@ -88,11 +88,14 @@ class Alpaca(Venue):
                       end: str) -> AsyncIterator[Frame]:
         """Past events of a kind (`q` quotes, `t` trades, `b` one-minute bars) page by page, as frames.
 
-        `start` and `end` are ISO 8601. Ends after the last page; an empty answer gives nothing.
+        `start` and `end` are ISO 8601, both included. Ends after the last page; an empty answer gives nothing. Of
+        several symbols the venue gives one after another.
         """
         params: dict[str, str | int] = {"symbols": ",".join(symbols), "start": start, "end": end, "limit": PAGE}
         if kind == "b":
             params["timeframe"] = "1Min"
+        if self._market == "stocks":
+            params["feed"] = "sip" if self._source.endswith("sip") else self._source
         while True:
             answer = await rest.get(REQUESTS[self._market].format(KINDS[kind]), **params)
             frame = events(kind, answer)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from random import Random
+
+MOMENT = 1e9
+"""A number of seconds above this is a moment since 1970, and no span."""
 
 
 class Backoff:
@@ -28,6 +33,28 @@ class Backoff:
     def reset(self) -> None:
         """Begin anew: it has worked."""
         self.attempts = 0
+
+
+def asked_s(headers: Mapping[str, str], now: datetime) -> float:
+    """Seconds that an answer of 429 or 418 asks for, 0 where it says nothing.
+
+    By Retry-After; else by X-RateLimit-Reset, which is a moment (Alpaca: seconds since 1970) or a span (Reddit).
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 8, 9, 21, 0, 0, tzinfo=UTC)
+    >>> asked_s({"retry-after": "120"}, now), asked_s({"x-ratelimit-reset": "1786309230"}, now)
+    (120.0, 30.0)
+    >>> asked_s({"x-ratelimit-reset": "17"}, now), asked_s({"x-ratelimit-reset": "soon"}, now), asked_s({}, now)
+    (17.0, 0.0, 0.0)
+    """
+    if "retry-after" in headers:
+        return retry_after_s(headers["retry-after"], now)
+    try:
+        reset = float(headers.get("x-ratelimit-reset", "0"))
+    except ValueError:
+        return 0.0
+    span = reset - now.timestamp() if reset > MOMENT else reset
+    return max(0.0, span) if isfinite(span) else 0.0
 
 
 def retry_after_s(value: str | None, now: datetime) -> float:

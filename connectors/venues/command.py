@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+
+from prometheus_client.registry import Collector
 
 from connectors.market.columns import Instrument
 from connectors.metrics import serve
@@ -44,13 +47,10 @@ def run(name: str, symbols: str = "", metrics_port: int | None = None, address: 
     instruments: list[Instrument] = [(of, symbol) for of in venue.venues for symbol in wanted]
     known = next_seqs(settings, instruments, topic)
     feed = Feed(venue, wanted, writer, first=numbering(known), gap=bool(known), say=_say)
-    server = _serve(feed, settings, _port(settings, name) if metrics_port is None else metrics_port)
-    _say(f"{name}: {', '.join(wanted)} to {topic} on {settings.kafka.bootstrap}")
-    try:
+    port = _port(settings, name) if metrics_port is None else metrics_port
+    with serving(STAGE, [VenueExporter(feed.health)], settings.metrics.host, port):
+        _say(f"{name}: {', '.join(wanted)} to {topic} on {settings.kafka.bootstrap}")
         asyncio.run(_until_signalled(feed))
-    finally:
-        if server is not None:
-            server.shutdown()
     _say(f"{feed.health.line()}; all of them confirmed")
 
 
@@ -66,14 +66,19 @@ def _port(settings: Settings, name: str) -> int:
     return settings.metrics.port + 1 + list(VENUES).index(name)
 
 
-def _serve(feed: Feed, settings: Settings, port: int) -> Any:
-    if port == 0:
-        return None
+@contextmanager
+def serving(stage: str, collectors: Iterable[Collector], host: str, port: int) -> Iterator[None]:
+    """Serve metrics of a command while it runs; port 0 serves none. Raises UserError for a taken port."""
     try:
-        return serve([VenueExporter(feed.health)], settings.metrics.host, port)
+        server = serve(collectors, host, port) if port else None
     except OSError as error:
-        raise UserError(STAGE, f"port {port} must be free for metrics", error.strerror or str(error),
+        raise UserError(stage, f"port {port} must be free for metrics", error.strerror or str(error),
                         "give --metrics-port") from None
+    try:
+        yield
+    finally:
+        if server is not None:
+            server.shutdown()
 
 
 async def _until_signalled(feed: Feed) -> None:

@@ -25,10 +25,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from connectors.market.columns import Instrument, Ticks
-from connectors.market.frames import BAD, Frame
+from connectors.market.frames import BAD, Frame, framed
 from connectors.market.recordings import Builder
-from connectors.market.records import Malformed, Record, checked
-from connectors.venues.backoff import Backoff, retry_after_s
+from connectors.market.records import Record, checked
+from connectors.venues.backoff import Backoff, asked_s
 from connectors.venues.errors import Lost, RateLimited, Refused, VenueError
 from connectors.venues.health import Health
 from connectors.venues.rest import LIMITS, Rest
@@ -396,24 +396,15 @@ class _Open:
 
 
 def decoded(raw: bytes) -> Frame:
-    """The object in a message, sent as text or as binary; an array of messages becomes an object with `messages`.
-
-    >>> decoded(b'{"u": 1}'), decoded(b'[{"T": "q"}]')
-    ({'u': 1}, {'messages': [{'T': 'q'}]})
-    """
-    frame = orjson.loads(raw)
-    if isinstance(frame, list):
-        return {"messages": frame}
-    if not isinstance(frame, dict):
-        raise Malformed("the frame is no object")
-    return frame
+    """The frame in a message, sent as text or as binary."""
+    return framed(orjson.loads(raw))
 
 
 def _turned_away(error: InvalidStatus) -> VenueError:
     """What an answer other than 101 to the handshake means."""
     status = error.response.status_code
     if status in LIMITS:
-        return RateLimited(status, retry_after_s(error.response.headers.get("Retry-After"), datetime.now(UTC)))
+        return RateLimited(status, asked_s(error.response.headers, datetime.now(UTC)))
     return Lost(f"the handshake was answered with HTTP {status}")
 
 

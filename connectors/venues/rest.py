@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx2
 import orjson
 
-from connectors.venues.backoff import Backoff, retry_after_s
+from connectors.venues.backoff import Backoff, asked_s
 from connectors.venues.errors import Lost, RateLimited, Refused
 
 TIMEOUT_S = 10.0
@@ -42,22 +42,32 @@ class Answer:
             raise Lost(f"the answer is no JSON ({error})") from None
 
 
+REQUESTS = {"sent": "Requests sent, those sent again included", "retries": "Requests sent again",
+            "limited": "Answers that said to wait", "waited_seconds": "Waits that hosts asked for"}
+"""What is counted of requests, and what each count means."""
+
+
+def no_requests() -> dict[str, float]:
+    """Counts of requests that nobody has made yet, for one host or for several together."""
+    return dict.fromkeys(REQUESTS, 0)
+
+
 class Rest:
     """Requests under one address, at least `spacing_s` seconds apart, each tried `attempts` times.
 
     `follow`: whether to go where the host sends us; only without a key, which another host must not see.
+    `requests` counts them, and may be shared.
     """
 
     def __init__(self, address: str, backoff: Backoff, headers: Mapping[str, str] | None = None,
                  spacing_s: float = 0.0, follow: bool = False, timeout_s: float = TIMEOUT_S,
-                 attempts: int = ATTEMPTS) -> None:
+                 attempts: int = ATTEMPTS, requests: dict[str, float] | None = None) -> None:
         self._client = httpx2.AsyncClient(base_url=address, timeout=timeout_s, headers=dict(headers or {}),
                                           follow_redirects=follow)
         self._backoff, self._spacing_s, self._attempts = backoff, spacing_s, attempts
         self._one_at_a_time = asyncio.Lock()
         self._not_before = 0.0
-        self.limited = 0
-        """Answers that said to wait."""
+        self.requests = no_requests() if requests is None else requests
 
     async def get(self, path: str, **params: str | int) -> Any:
         """The answer to a request, decoded. Raises as `ask` does."""
@@ -76,6 +86,10 @@ class Rest:
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so long: the host has told how much it takes."""
+        self.requests["waited_seconds"] += seconds
+        self._hold(seconds)
+
+    def _hold(self, seconds: float) -> None:
         self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -83,15 +97,25 @@ class Rest:
             self._backoff.reset()
             while True:
                 await asyncio.sleep(max(0.0, self._not_before - asyncio.get_running_loop().time()))
+                self.requests["sent"] += 1
                 try:
                     return await attempt()
                 except (Lost, RateLimited) as error:
-                    wait_s = max(self._backoff.next_s(), error.wait_s if isinstance(error, RateLimited) else 0.0)
-                    self.pause(wait_s)
+                    wait_s = max(self._backoff.next_s(), self._asked_s(error))
+                    self._hold(wait_s)
                     if self._backoff.attempts >= self._attempts or wait_s > LONGEST_WAIT_S:
                         raise
+                    self.requests["retries"] += 1
                 finally:
-                    self.pause(self._spacing_s)
+                    self._hold(self._spacing_s)
+
+    def _asked_s(self, error: Lost | RateLimited) -> float:
+        """Seconds that the host asks us to wait, which are counted; 0 where it says nothing."""
+        if not isinstance(error, RateLimited):
+            return 0.0
+        self.requests["limited"] += 1
+        self.requests["waited_seconds"] += error.wait_s
+        return error.wait_s
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
         try:
@@ -102,8 +126,7 @@ class Rest:
 
     def _checked(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         if status in LIMITS:
-            self.limited += 1
-            raise RateLimited(status, retry_after_s(headers.get("retry-after"), datetime.now(UTC)))
+            raise RateLimited(status, asked_s(headers, datetime.now(UTC)))
         if status >= 500:
             raise Lost(f"{path}: HTTP {status}")
         if status >= 300 and status != NOT_MODIFIED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,6 +75,33 @@ def feed(
     from connectors.venues import command as module
 
     module.run(venue, symbols, metrics_port, address, rest_address)
+
+
+@command(app, PANEL, "sigmaflow fetch AAPL,MSFT --since 2024-01-02 --until 2024-01-03 --out build/past",
+         "sigmaflow fetch BTC/USD --since 2024-01-02 --until 2024-01-03 --market crypto --kinds quotes,trades")
+def fetch(
+    symbols: Annotated[str, typer.Argument(help="As the venue writes them, with commas.")],
+    since: Annotated[str, typer.Option(metavar="TIME", help="From this time on (UTC, ISO 8601).")],
+    until: Annotated[str, typer.Option(metavar="TIME", help="Before this time.")],
+    kinds: Annotated[str, typer.Option(help="bars (of one minute), quotes, trades; with commas.")] = "bars",
+    out: Annotated[Path, typer.Option(help="Folder of the files.")] = Path("build/past"),
+    market: Annotated[str, typer.Option(help="stocks or crypto.")] = "stocks",
+    source: Annotated[str, typer.Option(help="Of stocks: iex (free) or sip.")] = "iex",
+    address: Annotated[str, typer.Option(help="Another address of requests.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Fetch Alpaca's past bars, quotes or trades into files for replay and backtest, one for each symbol and kind.
+
+    APCA_API_KEY_ID and APCA_API_SECRET_KEY must be set. Files that are there are not asked for again. Bars alone make
+    quotes of a stated spread, so replay a symbol's bars or its quotes and trades, not both.
+    """
+    from connectors.venues import past
+    from sigmaflow.output import print_table, show
+
+    names, wanted = ([part.strip() for part in text.split(",") if part.strip()] for text in (symbols, kinds))
+    show(as_json, lambda: {"files": past.fetch(names, wanted, since, until, out, market, source, address,
+                                               say=lambda text: None)},
+         lambda answer: print_table(answer["files"]))
 
 
 @command(schema, PANEL, "sigmaflow schema list", name="list")

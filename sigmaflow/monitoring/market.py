@@ -13,7 +13,7 @@ DEAD = 'sigmaflow_topic_records_total{topic="market.ticks.v1.dlq"}'
 def dashboard() -> builder.Dashboard:
     """The whole dashboard."""
     made = board("sigmaflow-market", "Sigmaflow: market data", "What comes in, before and after admission.")
-    for part in (_now, _flow, _delays, _refused, _venues):
+    for part in (_now, _flow, _delays, _refused, _venues, _slow):
         made = part(made)
     return made
 
@@ -199,6 +199,36 @@ def _venues(made: builder.Dashboard) -> builder.Dashboard:
             "s",
             "How much a message was last sent after its receipt: one of the clocks is wrong.",
             prom("sigmaflow_venue_clock_ahead_seconds", "{{venue}}"),
+            span=QUARTER,
+        ),
+    )
+
+
+def _slow(made: builder.Dashboard) -> builder.Dashboard:
+    return section(
+        made,
+        "Slow data",
+        series(
+            "Age of the last answer",
+            "s",
+            "Of each series, feed, forum or topic: time since the last look that succeeded.",
+            prom("max by (source, part) (sigmaflow_slow_last_success_age_seconds)", "{{source}} {{part}}"),
+            span=HALF,
+        ),
+        series(
+            "Slow records",
+            "short",
+            "Records written and confirmed in each interval.",
+            prom("increase(sigmaflow_slow_items_total[$__rate_interval])", "{{source}}"),
+            span=QUARTER,
+        ),
+        series(
+            "Slow incidents",
+            "short",
+            "Looks that failed, requests sent again, answers that said to wait; in each interval.",
+            prom("increase(sigmaflow_slow_errors_total[$__rate_interval])", "{{source}} {{kind}}"),
+            prom("increase(sigmaflow_slow_requests_retries_total[$__rate_interval])", "{{source}} sent again"),
+            prom("increase(sigmaflow_slow_requests_limited_total[$__rate_interval])", "{{source}} told to wait"),
             span=QUARTER,
         ),
     )

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from connectors.host_metrics import HostExporter
 from connectors.market_watch import Market, MarketExporter
 from connectors.metrics import Arrivals, Exporter, Totals
+from connectors.slow.health import SlowExporter
 from connectors.venues.health import VenueExporter
 from sigmaflow.audit.command import GAUGES
 from sigmaflow.monitoring.metrics import MEANINGS
@@ -51,7 +52,8 @@ def exporters(folder: Path) -> dict[str, tuple[str, Collector]]:
     results = "Served by the results process, `metrics.port` (9400)."
     return {"The account": (results, Exporter(Totals())), "The market": (results, MarketExporter(Market(Arrivals()))),
             "The machine": (results, HostExporter(folder)),
-            "A venue": ("Served by each `sigmaflow feed`, the ports after that.", VenueExporter())}
+            "A venue": ("Served by each `sigmaflow feed`, the ports after that.", VenueExporter()),
+            "Slow data": ("Served by each `sigmaflow slow`, the ports after those.", SlowExporter())}
 
 
 def families() -> Iterator[str]:

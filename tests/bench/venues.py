@@ -2,12 +2,12 @@
 
     python -m tests.bench.venues --bootstrap 127.0.0.1:9092 --registry http://127.0.0.1:8080/apis/ccompat/v7
 
-A process of its own plays Binance frames (bookTicker, trade and depth, in the recording's proportions) over a real
-WebSocket as fast as they are taken. Measured: frames/s to confirmed ticks, whether memory stays flat, whether every
-frame is a tick or counted, and, with a sink that takes only so many ticks/s, whether the reading slows down with
-nothing lost. Ticks go to --topic, which must exist (the contract's own topic by default); the symbols are made up
-(BENCH0 ...), so that they are nobody's. Without --bootstrap the ticks are encoded and thrown away. Exits 1 if a figure
-is not met.
+A process of its own plays a venue's recording, whole and again and again (tests/bench/venue_frames.py), over a real
+WebSocket as fast as the frames are taken; where there is no recording, made-up Binance frames in its proportions.
+Measured for each venue: frames/s to confirmed ticks, memory at the start, in the middle and at the end, whether every
+tick is there (as the feed counts and as the topic's end offsets tell), and, with a sink that takes only so many
+ticks/s, whether the reading slows down with nothing lost. Ticks go to --topic, which must exist (the contract's own
+topic by default). Without --bootstrap the ticks are encoded and thrown away. Exits 1 if a figure is not met.
 """
 
 from __future__ import annotations
@@ -18,60 +18,28 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
+from confluent_kafka import Consumer, TopicPartition
 from websockets.asyncio.server import ServerConnection, serve
 
+from connectors import broker
 from connectors.market.columns import Ticks
 from connectors.ticks import TOPIC, TickEncoder, TickWriter
-from connectors.venues.binance import Binance
-from connectors.venues.feed import Feed, Link
-from sigmaflow.settings import load
+from connectors.venues.feed import Feed
+from sigmaflow.settings import Settings, load
+from tests.bench.venue_frames import DATA, PLAYED, Played
 
 TARGET_PER_S = 20_000
 FLAT_MB = 32.0
 """Memory that may be added after the first fifth of the frames: librdkafka's queues fill once."""
-SYMBOLS = tuple(f"BENCH{i}" for i in range(3))
 SLOW_PER_S = 5_000
-MIX = ("q",) * 7 + ("t",) * 2 + ("d",)
-"""The recording: 52,117 bookTicker, 15,863 trade and 6,885 depth frames."""
+SLOW_FRAMES = 25_000
+CHUNK = 200
+"""Frames handed to the socket at once."""
 WATERMARK = 1 << 20
-
-
-class Streams(Binance):
-    """Binance whose snapshots are not asked for: the server has none."""
-
-    async def resync(self, link: Link, symbols: Sequence[str]) -> None:
-        """Nothing."""
-
-
-def frames(count: int) -> Iterator[bytes]:
-    """Snapshots, then the frames of a market that goes up and down by cents; nothing is missing in it."""
-    for symbol in SYMBOLS:
-        levels = b",".join(b'["%d.5","1.00"]' % (50_000 + i) for i in range(1_000))
-        yield (b'{"stream":"%s@depthSnapshot","data":{"lastUpdateId":0,"bids":[%s],"asks":[["70000","1"]]}}' % (
-            symbol.lower().encode(), levels))
-    trades, updates = Counter[str](), Counter[str]()
-    for number in range(count - len(SYMBOLS)):
-        symbol, bid = SYMBOLS[number % len(SYMBOLS)], 60_000 + (number % 200) / 100
-        stream, name = symbol.lower().encode(), symbol.encode()
-        match MIX[number % len(MIX)]:
-            case "q":
-                yield (b'{"stream":"%s@bookTicker","data":{"u":%d,"s":"%s","b":"%.8f","B":"3.78826000","a":"%.8f",'
-                       b'"A":"1.54698000"}}' % (stream, 10**12 + number, name, bid, bid + 0.01))
-            case "t":
-                trades[symbol] += 1
-                yield (b'{"stream":"%s@trade","data":{"e":"trade","E":1723161255343,"s":"%s","t":%d,"p":"%.8f",'
-                       b'"q":"0.02000000","T":1723161255342,"m":true,"M":true}}' % (stream, name, trades[symbol], bid))
-            case _:
-                updates[symbol] += 1
-                levels = b",".join(b'["%.8f","%.8f"]' % (bid - i, (number + i) % 3) for i in range(10))
-                yield (b'{"stream":"%s@depth@100ms","data":{"e":"depthUpdate","E":1723161255208,"s":"%s","U":%d,"u":%d,'
-                       b'"b":[%s],"a":[]}}' % (stream, name, updates[symbol], updates[symbol], levels))
 
 
 def wire(payload: bytes) -> bytes:
@@ -82,13 +50,17 @@ def wire(payload: bytes) -> bytes:
     return b"\x81" + length + payload
 
 
-def venue(count: int, port: Any) -> None:
-    """Serve the frames to whoever connects. They are laid out before: the server is not what is measured."""
-    every = frames(count)
-    chunks = [b"".join(map(wire, islice(every, 200))) for _ in range(0, count, 200)]
+def chunks(played: Played, passes: int) -> Iterator[bytes]:
+    """So many passes, laid out for the socket."""
+    for _, frames in zip(range(passes), played.passes(), strict=False):
+        for at in range(0, len(frames), CHUNK):
+            yield b"".join(map(wire, frames[at:at + CHUNK]))
 
+
+def serving(played: Played, passes: int, port: Any) -> None:
+    """Serve the passes to whoever connects."""
     async def play(socket: ServerConnection) -> None:
-        for chunk in chunks:
+        for chunk in chunks(played, passes):
             socket.transport.write(chunk)
             while socket.transport.get_write_buffer_size() > WATERMARK:
                 await asyncio.sleep(0.001)
@@ -141,30 +113,84 @@ async def measured(feed: Feed, count: int) -> tuple[float, list[float]]:
     return time.perf_counter() - began, [*memory, process.memory_info().rss / 1e6]
 
 
-def run(sink: Any, count: int) -> tuple[Feed, float, list[float]]:
-    """One feed over so many frames."""
+def run(played: Played, sink: Any, passes: int, count: int) -> tuple[Feed, float, list[float]]:
+    """One feed over so many passes, which are so many frames."""
     port: Any = multiprocessing.Queue()
-    server = multiprocessing.Process(target=venue, args=(count, port), daemon=True)
+    server = multiprocessing.Process(target=serving, args=(played, passes, port), daemon=True)
     server.start()
     try:
-        feed = Feed(Streams(f"ws://127.0.0.1:{port.get()}"), SYMBOLS, sink, first=lambda _: time.time_ns() // 1_000)
+        feed = Feed(played.venue(f"ws://127.0.0.1:{port.get()}"), played.symbols, sink,
+                    first=lambda _: time.time_ns() // 1_000)
         return feed, *asyncio.run(measured(feed, count))
     finally:
         server.kill()
         server.join()
 
 
-def writer(bootstrap: str, registry: str, topic: str) -> Any:
-    """The sink that production uses, or one that only encodes."""
-    if not bootstrap:
-        return Encoding()
+def settings(bootstrap: str, registry: str) -> Settings:
+    """The settings with these servers."""
     host, _, port = bootstrap.rpartition(":")
     environ = dict(os.environ) | {"SIGMAFLOW_KAFKA_HOST": host, "SIGMAFLOW_KAFKA_PORT": port}
+    environ.pop("SIGMAFLOW_PORT_OFFSET", None)                          # the addresses given are whole
     if registry:
         address = registry.split("//")[-1].split("/")[0]
         environ |= {"SIGMAFLOW_REGISTRY_HOST": address.rpartition(":")[0],
                     "SIGMAFLOW_REGISTRY_PORT": address.rpartition(":")[2]}
-    return TickWriter(load(environ=environ), topic)
+    return load(environ=environ)
+
+
+def records(given: argparse.Namespace) -> int:
+    """Records ever written to the topic, by its end offsets; 0 without Kafka."""
+    if not given.bootstrap:
+        return 0
+    consumer = Consumer(broker.client(given.bootstrap) | {"group.id": "bench"})
+    try:
+        parts = consumer.list_topics(given.topic, timeout=10).topics[given.topic].partitions
+        return sum(consumer.get_watermark_offsets(TopicPartition(given.topic, part))[1] for part in parts)
+    finally:
+        consumer.close()
+
+
+def writer(given: argparse.Namespace) -> Any:
+    """The sink that production uses, or one that only encodes."""
+    return TickWriter(settings(given.bootstrap, given.registry), given.topic) if given.bootstrap else Encoding()
+
+
+def speed(name: str, given: argparse.Namespace) -> bool:
+    """Speed, memory and completeness of one venue; whether all are as asked."""
+    played = PLAYED[name]
+    (first, first_ticks), (later, later_ticks) = played.counts()
+    passes = max(1, round((given.frames - first) / later) + 1)
+    count, ticks = first + (passes - 1) * later, first_ticks + (passes - 1) * later_ticks
+    there, began = records(given), time.process_time()
+    feed, seconds, memory = run(played, writer(given), passes, count)
+    cost_us, rate = (time.process_time() - began) / count * 1e6, count / seconds
+    there, growth = records(given) - there if given.bootstrap else ticks, memory[-1] - memory[0]
+    whole = there == feed.health.ticks == ticks and feed.health.frames == count and feed.health.gaps == 0
+    where = f"confirmed by {given.bootstrap}" if given.bootstrap else "encoded, no Kafka"
+    print(f"{name} speed: {rate:,.0f} frames/s ({count:,} frames in {passes} passes, {feed.health.ticks:,} ticks "
+          f"{where}, {seconds:.1f} s, {cost_us:.0f} us of processor a frame); at least {TARGET_PER_S:,}: "
+          f"{_verdict(rate >= TARGET_PER_S)}")
+    print(f"{name} memory: {memory[0]:.0f} MB after a fifth, {memory[len(memory) // 2]:.0f} MB in the middle, "
+          f"{memory[-1]:.0f} MB at the end; at most {FLAT_MB:.0f} MB more: {_verdict(growth <= FLAT_MB)}")
+    print(f"{name} nothing lost: {there:,} of {ticks:,} ticks, {feed.health.gaps} gaps, "
+          f"{feed.health.rejected.total()} rejected: {_verdict(whole)}")
+    return rate >= TARGET_PER_S and growth <= FLAT_MB and whole
+
+
+def back_pressure(name: str) -> bool:
+    """Whether a sink that is slower than the venue slows the reading, and gets all."""
+    played, slow = PLAYED[name], Slow()
+    (first, first_ticks), (later, later_ticks) = played.counts()
+    passes = max(1, round((SLOW_FRAMES - first) / later) + 1)
+    ticks = first_ticks + (passes - 1) * later_ticks
+    feed, seconds, memory = run(played, slow, passes, first + (passes - 1) * later)
+    growth, all_there = memory[-1] - memory[0], slow.taken == feed.health.ticks == ticks
+    steady = ticks / seconds <= 1.1 * SLOW_PER_S and all_there and growth <= FLAT_MB
+    print(f"{name} back pressure: a sink of {SLOW_PER_S:,} ticks/s is fed {ticks / seconds:,.0f} ticks/s, "
+          f"{slow.taken:,} of {ticks:,} ticks there, {feed.health.reconnects} reconnects, {growth:+.0f} MB: "
+          f"{_verdict(steady)}")
+    return steady
 
 
 def main() -> int:
@@ -173,34 +199,12 @@ def main() -> int:
     options.add_argument("--bootstrap", default="", help="Kafka, host:port; left out, ticks are only encoded")
     options.add_argument("--registry", default="", help="schema registry; its settings when left out")
     options.add_argument("--topic", default=TOPIC)
-    options.add_argument("--frames", type=int, default=400_000)
+    options.add_argument("--frames", type=int, default=400_000, help="about so many: whole passes")
+    options.add_argument("--venue", choices=PLAYED, action="append", help="may be given again; all when left out")
     given = options.parse_args()
-    began = time.process_time()
-    feed, seconds, memory = run(writer(given.bootstrap, given.registry, given.topic), given.frames)
-    cost_us = (time.process_time() - began) / given.frames * 1e6
-    rate, quotes, growth = given.frames / seconds, quoted(given.frames), memory[-1] - memory[0]
-    whole = feed.health.ticks == quotes and feed.health.frames == given.frames
-    where = f"confirmed by {given.bootstrap}" if given.bootstrap else "encoded, no Kafka"
-    print(f"speed: {rate:,.0f} frames/s ({given.frames:,} frames, {feed.health.ticks:,} ticks {where}, "
-          f"{seconds:.1f} s, {cost_us:.0f} us of processor a frame); at least {TARGET_PER_S:,}: "
-          f"{_verdict(rate >= TARGET_PER_S)}")
-    print(f"memory: {memory[0]:.0f} MB after a fifth, {memory[-1]:.0f} MB at the end; at most {FLAT_MB:.0f} MB more: "
-          f"{_verdict(growth <= FLAT_MB)}")
-    print(f"nothing lost: {feed.health.ticks:,} of {quotes:,} ticks: {_verdict(whole)}")
-    slow = Slow()
-    some = min(given.frames, 5 * SLOW_PER_S)
-    held, held_s, held_memory = run(slow, some)
-    pace, all_there = quoted(some) / held_s, slow.taken == held.health.ticks == quoted(some)
-    steady = pace <= 1.1 * SLOW_PER_S and all_there and held_memory[-1] - held_memory[0] <= FLAT_MB
-    print(f"back pressure: a sink of {SLOW_PER_S:,} ticks/s is fed {pace:,.0f} ticks/s, {slow.taken:,} of "
-          f"{quoted(some):,} ticks there, {held.health.reconnects} reconnects, "
-          f"{held_memory[-1] - held_memory[0]:+.0f} MB: {_verdict(steady)}")
-    return 0 if rate >= TARGET_PER_S and growth <= FLAT_MB and whole and steady else 1
-
-
-def quoted(count: int) -> int:
-    """How many of so many frames are bookTickers."""
-    return sum(MIX[number % len(MIX)] == "q" for number in range(count - len(SYMBOLS)))
+    names = given.venue or ([name for name in PLAYED if name != "made"] if DATA.exists() else ["made"])
+    met = [speed(name, given) for name in names] + [back_pressure(names[0])]
+    return 0 if all(met) else 1
 
 
 def _verdict(met: bool) -> str:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import orjson
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
-import schemas
-from connectors import topics
 from connectors.consume import read_all
 from connectors.market.columns import GAP
-from sigmaflow.settings import ROOT, Settings
+from sigmaflow import trials
+from sigmaflow.settings import Settings
+from tests import commands
+from tests.commands import reached
 
+WAITING = 2_000
+"""Ticks that may wait for the broker in the second test: a hundredth of what production's queue holds."""
+SHORT = f"from connectors import ticks; ticks.PRODUCER['queue.buffering.max.messages'] = {WAITING}; "
 RUN = "import sys; from connectors.venues import command; command.run('bybit', 'XY', 0, sys.argv[1], topic=sys.argv[2])"
 
 
@@ -31,21 +31,27 @@ def orderbook(number: int, kind: str) -> str:
         "s": "XY", "b": [["10", str(number)]], "a": [["12", "2"]], "u": number, "seq": 1}}).decode()
 
 
-def endless(socket: ServerConnection) -> None:
-    """A book that changes two thousand times a second."""
-    try:
-        socket.send(orderbook(1, "snapshot"))
-        for number in range(2, 1_000_000):
-            socket.send(orderbook(number, "delta"))
-            time.sleep(0.0005)
-    except Exception:
-        return                                             # the client has left
+class Endless:
+    """A book that changes again and again, as fast as it is read; `sent` counts."""
+
+    def __init__(self, pause_s: float = 0.0) -> None:
+        self._pause_s, self.sent = pause_s, 0
+
+    def __call__(self, socket: ServerConnection) -> None:
+        try:
+            for number in range(1, 10_000_000):
+                socket.send(orderbook(number, "delta" if number > 1 else "snapshot"))
+                self.sent = number
+                if self._pause_s:
+                    time.sleep(self._pause_s)
+        except Exception:
+            return                                         # the client has left
 
 
 @contextmanager
-def venue() -> Iterator[str]:
+def venue(script: Callable[[ServerConnection], None]) -> Iterator[str]:
     """The address of a venue."""
-    with serve(endless, "127.0.0.1", 0) as server:
+    with serve(script, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
         server.shutdown()
@@ -54,29 +60,21 @@ def venue() -> Iterator[str]:
 @pytest.fixture
 def topic(stack: Settings) -> str:
     """An empty topic for ticks."""
-    topics.setup(stack, quiet=True)
-    row = replace(schemas.topics()["market.ticks.v1"], name=f"test.{uuid.uuid4().hex}")
-    topics.setup(stack, [row], quiet=True)
-    return row.name
+    return commands.topic(stack, "market.ticks.v1")
 
 
 def fed(topic: str, address: str, number: int) -> str:
     """Run a feed for three seconds, end it by a signal, and give what it said."""
-    feed = subprocess.Popen([sys.executable, "-c", RUN, address, topic], env=os.environ | {"PYTHONPATH": str(ROOT)},
-                            stdout=subprocess.PIPE, text=True)
-    try:
+    with commands.started(RUN, address, topic) as feed:
         assert feed.stdout is not None
         first = feed.stdout.readline()
         time.sleep(3.0)
         feed.send_signal(number)
-        rest = feed.communicate(timeout=30)[0]
-    finally:
-        feed.kill()
-    return first + rest
+        return first + feed.communicate(timeout=30)[0]
 
 
 def test_a_feed_that_is_stopped_or_killed_goes_on_with_the_next_number(stack: Settings, topic: str) -> None:
-    with venue() as address:
+    with venue(Endless(0.0005)) as address:
         said = fed(topic, address, signal.SIGTERM)
         after_stop = len(list(read_all(topic, stack)))
         assert f"{after_stop:,} ticks" in said and "all of them confirmed" in said
@@ -88,3 +86,30 @@ def test_a_feed_that_is_stopped_or_killed_goes_on_with_the_next_number(stack: Se
     first = rows[0]["seq"]
     assert [row["seq"] for row in rows] == list(range(first, first + len(rows)))
     assert [i for i, row in enumerate(rows) if row["flags"] & GAP] == [after_stop, after_kill]
+
+
+def stands(script: Endless) -> bool:
+    """Whether the venue could not send anything for a second."""
+    before = script.sent
+    time.sleep(1.0)
+    return script.sent == before
+
+
+def test_a_broker_that_hangs_stops_the_reading_and_nothing_is_dropped(stack: Settings, topic: str) -> None:
+    script, kafka = Endless(), trials.pid(stack, "kafka")
+    with venue(script) as address, commands.started(SHORT + RUN, address, topic) as feed:
+        reached(lambda: script.sent > 5_000)
+        os.kill(kafka, signal.SIGSTOP)
+        try:
+            reached(lambda: stands(script))                # queue, then sockets are full: the venue itself waits
+            held = script.sent
+        finally:
+            os.kill(kafka, signal.SIGCONT)
+        reached(lambda: script.sent > 2 * held + 5_000)    # as much as sockets and queue hold has gone through
+        feed.send_signal(signal.SIGTERM)
+        said = feed.communicate(timeout=30)[0]
+    rows = [record.value for record in read_all(topic, stack)]
+    assert [row["bid_size"] for row in rows] == list(range(1, len(rows) + 1))
+    assert held < len(rows) <= script.sent
+    assert not any(row["flags"] & GAP for row in rows)
+    assert f"{len(rows):,} ticks, 0 gaps, 0 resyncs, 0 reconnects; all of them confirmed" in said

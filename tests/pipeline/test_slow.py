@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
+import socket
 import threading
 import time
-import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-import schemas
-from connectors import topics
+import numpy as np
+
 from connectors.consume import read_all
+from connectors.market.columns import concat
+from connectors.market.simulator import Config, generate
 from connectors.slow.log import TopicLog
 from jobs.chain.chained import Chained
 from jobs.chain.commands import group
@@ -24,15 +25,35 @@ from jobs.chain.contracts import lookup
 from jobs.chain.edges import BrokerEdges, SmallLog
 from jobs.chain.messages import COMMANDS, FRONTIERS, INDICATORS, RULINGS, RecordReader, RecordWriter
 from jobs.chain.slow import SlowValues
-from sigmaflow.settings import ROOT, Settings
+from sigmaflow import verify
+from sigmaflow.runs import Run
+from sigmaflow.settings import Settings
+from tests import commands
+from tests.commands import reached, topic
+from tests.exposition import scraped
+from udfs import slow
+from udfs.slow import NONE, NOT_YET, SPEAKS, STALE, SlowValue
 
 RUN = """
 import sys
 from connectors.slow import command
 from connectors.slow.log import TopicLog
 command.TopicLog = lambda settings, topic: TopicLog(settings, topic, sys.argv[2])
-command.poll("rss", [sys.argv[1]], 0.05)
+command.poll("rss", [sys.argv[1]], 0.05, metrics_port=0)
 """
+
+
+INDICATE = """
+import sys
+from connectors.slow import command
+from connectors.slow.log import TopicLog
+command.TopicLog = lambda settings, topic, key: TopicLog(settings, topic, sys.argv[1], key)
+command.indicate("lexicon", ["TEST:1"], 0.2, metrics_port=int(sys.argv[2]))
+"""
+DAY_NS = 86_400 * 1_000_000_000
+SILENCE = ("SPEAKS", "NONE", "NOT_YET", "STALE")
+"""Symbols of signals.v1 in the order of the codes of udfs/slow.py."""
+ALPHAS = {"macro_gauge": "macro", "news_sentiment": "sentiment"}
 
 
 @contextmanager
@@ -60,26 +81,14 @@ def growing() -> Iterator[str]:
     server.shutdown()
 
 
-def topic(stack: Settings, contract: str) -> str:
-    """An empty topic with a contract."""
-    topics.setup(stack, quiet=True)
-    row = replace(schemas.topics()[contract], name=f"test.{uuid.uuid4().hex}")
-    topics.setup(stack, [row], quiet=True)
-    return row.name
-
-
 def polled(address: str, name: str, number: int) -> None:
     """Poll for a while and end the process by a signal."""
-    process = subprocess.Popen([sys.executable, "-c", RUN, address, name], env=os.environ | {"PYTHONPATH": str(ROOT)},
-                               stdout=subprocess.PIPE, text=True)
-    try:
+    with commands.started(RUN, address, name) as process:
         assert process.stdout is not None
         for _ in range(5):
             assert process.stdout.readline()
         process.send_signal(number)
         process.communicate(timeout=30)
-    finally:
-        process.kill()
 
 
 def test_a_poller_that_is_killed_and_started_again_loses_and_doubles_nothing(stack: Settings) -> None:
@@ -114,3 +123,76 @@ def test_an_indicator_becomes_a_ruling_that_the_next_start_reads(stack: Settings
     (ruled,) = edges().rulings()
     assert (ruled.kind, ruled.partition, ruled.first, ruled.value, ruled.known, ruled.until) == (
         "indicator", 1, 0, 0.25, 5, 9)
+
+
+def tell(stack: Settings, known: int) -> None:
+    """Eleven days of a series, and a score of a headline; both are public from `known` on."""
+    days = [str(date(2024, 1, 1) + timedelta(days=n)) for n in range(11)]
+    TopicLog(stack, "macro.v1").write([
+        {"id": f"test{n}", "series": "TEST", "date": day, "value": float(n % 3), "realtime_start": day,
+         "ts_known": known - (10 - n) * DAY_NS, "ts_recv": known} for n, day in enumerate(days)])
+    TopicLog(stack, "sentiment.v1").write([
+        {"id": "test", "topic": "news.v1", "offset": 0, "item_id": "x", "symbols": "", "model": "lexicon",
+         "model_digest": "", "score": -0.5, "confidence": 1.0, "answer": "", "error": "", "ts_published": known,
+         "ts_known": known}])
+
+
+def ruled(stack: Settings, name: str) -> dict[tuple[int, str], list[SlowValue]]:
+    """The rulings on indicators by partition and name."""
+    found: dict[tuple[int, str], list[SlowValue]] = {}
+    for record in read_all(name, stack):
+        r = record.value
+        found.setdefault((r["partition"], r["indicator"]), []).append(
+            SlowValue(r["ts_known"], r["command"], r["first"], r["value"], r["ts_until"]))
+    return found
+
+
+def signals(stack: Settings, name: str) -> dict[int, list[dict[str, Any]]]:
+    """Messages of signals.v1 by partition, in the order of their ticks."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for record in read_all(name, stack):
+        found.setdefault(record.value["partition"], []).append(record.value)
+    return {partition: sorted(rows, key=lambda row: row["offset"]) for partition, rows in found.items()}
+
+
+def test_the_profile_slow_knows_what_the_indicators_say_and_nothing_when_they_are_stale(stack: Settings) -> None:
+    """Series and scores, through the process of slow data, a cluster's rulings, and into the signals."""
+    ticks = concat(generate(Config(count=4_000)))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Run("slow", "slow", taps="signals.v1", settings=stack) as r:
+        r.writer.write(ticks.take(slice(0, 500)))
+        r.writer.flush()
+        reached(lambda: r.ends()["signals.v1"] == 500)
+        tell(stack, int(ticks.ts_event[2_500]))
+        with commands.started(INDICATE, r.topic(INDICATORS), str(port)) as process:
+            sent, partitions = 500, np.count_nonzero(r.written()["market.ticks.v1"])
+            while r.ends()[RULINGS] < len(ALPHAS) * partitions:
+                r.writer.write(ticks.take(slice(sent, sent + 20)))
+                r.writer.flush()
+                sent += 20
+                assert sent < 2_400
+                time.sleep(0.1)
+            reached(lambda: scraped(port)["sigmaflow_slow_items_total", ("indicators",)] == 2)
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=30)[0]
+        r.writer.write(ticks.take(slice(sent, 3_500)))
+        r.writer.write(ticks.take(slice(3_500, 4_000)).later(30 * DAY_NS))
+        r.settle()
+        rulings, rows = ruled(stack, r.topic(RULINGS)), signals(stack, r.topic("signals.v1"))
+        verdict = verify.check(stack, r.namespace)
+    assert "2 new records" in said
+    assert sum(map(len, rows.values())) == 4_000
+    silences = Counter[int]()
+    for partition, messages in rows.items():
+        offset, ts_order = (np.array([row[name] for row in messages]) for name in ("offset", "ts_order"))
+        for alpha, name in ALPHAS.items():
+            expected = slow.read(rulings[partition, name], offset, ts_order)
+            found = [next(s for s in row["signals"] if s["alpha_id"] == alpha) for row in messages]
+            assert [s["silence"] for s in found] == [SILENCE[code] for code in expected.silence]
+            assert not any(s["confidence"] for s in found if s["silence"] != "SPEAKS")
+            weight = expected.life if name == "sentiment" else 1.0
+            assert [s["score"] for s in found] == (expected.value * weight).tolist()
+            silences.update(expected.silence.tolist())
+    assert set(silences) == {NONE, NOT_YET, SPEAKS, STALE} and silences[SPEAKS] > 1_000 and silences[STALE] == 1_000
+    assert verdict.cases > 4_000 and not verdict.differences and not verdict.missing

@@ -145,7 +145,8 @@ def test_flink_options_are_the_same_in_compose() -> None:
 def test_prometheus_scrapes_the_same_jobs() -> None:
     def jobs(name: str) -> dict[str, tuple[str, int]]:
         text = Template((ROOT / "docker" / "prometheus" / name).read_text()).safe_substitute(
-            flink_targets="", metrics_targets="", registry_targets="", venue_targets="", alertmanagers="")
+            flink_targets="", metrics_targets="", registry_targets="", venue_targets="", slow_targets="",
+            alertmanagers="")
         return {job["job_name"]: job.get("metrics_path", "/metrics") for job in yaml.safe_load(text)["scrape_configs"]}
 
     assert jobs("prometheus.yml") == jobs("compose.yml")
@@ -157,6 +158,12 @@ def test_prometheus_knows_a_port_for_every_venue() -> None:
     assert len(VENUES) == programs.VENUE_PORTS
 
 
+def test_prometheus_knows_a_port_for_every_command_of_slow_data() -> None:
+    from connectors.slow.command import PORTS
+
+    assert len(PORTS) == programs.SLOW_PORTS
+
+
 def test_prometheus_reads_the_rules() -> None:
     folder = ROOT / "docker" / "prometheus"
     mounts = dict(mount.split(":")[:2] for mount in SERVICES["prometheus"]["volumes"])
@@ -164,7 +171,7 @@ def test_prometheus_reads_the_rules() -> None:
     assert named == [f"{mounts['./prometheus/rules']}/*.yml"]
     local = Template((folder / "prometheus.yml").read_text()).safe_substitute(
         rules_dir=folder / "rules", flink_targets="", metrics_targets="", registry_targets="", venue_targets="",
-        alertmanagers="")
+        slow_targets="", alertmanagers="")
     (pattern,) = yaml.safe_load(local)["rule_files"]
     assert len(list(Path(pattern).parent.glob(Path(pattern).name))) == 3
 

@@ -23,7 +23,7 @@ RUN = [page for page in PAGES if any((b.language == "sh" and not b.kind) or b.la
 ONLY_READ = {
     "up": "start does it too", "chaos": "long", "bench": "long", "replay-identity": "long", "smoke-test": "long",
     "poison": "long",
-    "reference": "file", "backtest": "file", "sweep": "file", "feed": "venue", "alerts": "prometheus",
+    "reference": "file", "backtest": "file", "sweep": "file", "feed": "venue", "fetch": "venue", "alerts": "prometheus",
     "web": "the stack runs it", "slow fred": "venue", "slow rss": "venue", "slow alpaca": "venue",
     "slow reddit": "venue", "slow sentiment": "venue", "slow indicators": "venue",
     "restart": "shared", "stop": "shared", "clean": "shared",

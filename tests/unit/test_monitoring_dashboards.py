@@ -18,6 +18,7 @@ from connectors import questdb
 from connectors.host_metrics import HostExporter
 from connectors.market_watch import Market, MarketExporter
 from connectors.metrics import Exporter, Totals
+from connectors.slow.health import SlowExporter
 from connectors.venues.health import Health, VenueExporter
 from jobs.chain.meters import Meters, Seen
 from sigmaflow.monitoring.queries import FOLDER, Query, queries
@@ -42,10 +43,10 @@ def test_files_are_those_of_the_code() -> None:
 
 
 def exported(folder: Path) -> set[str]:
-    """Return every metric name of the results process."""
+    """Return every metric name of our processes."""
     names = set()
     for exporter in (Exporter(Totals()), MarketExporter(Market()), HostExporter(folder),
-                     VenueExporter(Health("X"))):
+                     VenueExporter(Health("X")), SlowExporter()):
         for family in exporter.collect():
             suffixes = {CounterMetricFamily: ["_total"], HistogramMetricFamily: ["_bucket", "_sum", "_count"]}
             names |= {family.name + suffix for suffix in suffixes.get(type(family), [""])}

@@ -26,6 +26,8 @@ COMPLETED = f"flink_jobmanager_job_lastCheckpointCompletedTimestamp{{{JOB}}}"
 RESTARTS = f"flink_jobmanager_job_numRestarts{{{JOB}}}"
 AGE = f'{OPERATOR}le_tick_age_seconds_bucket{{{JOB}, operator_name="admit, features, alphas, ensemble, risk", le="%s"}}'
 FAILED = f"{OPERATOR}failedCommittables{{{JOB}}}"
+AGE_OF = 'sigmaflow_slow_last_success_age_seconds{source="fred", part="%s", job="slow", instance="a:1"}'
+INTERVAL = 'sigmaflow_slow_interval_seconds{source="fred", job="slow", instance="a:1"}'
 FILL = 'sigmaflow_tick_to_fill_seconds_bucket{le="%s"}'
 Series = dict[str, str]
 
@@ -89,6 +91,9 @@ CASES: dict[str, tuple[list[Series], list[Series]]] = {
     "FeedStale": ([{'sigmaflow_market_last_tick_timestamp_seconds{venue="SIM", symbol="A"}': "0+60x18 1080x10"}],
                   [{'sigmaflow_market_last_tick_timestamp_seconds{venue="SIM", symbol="A"}': "0+60x20",
                     'sigmaflow_market_last_tick_timestamp_seconds{venue="SIM", symbol="B"}': "0x20"}]),
+    "SlowDataStale": ([{AGE_OF % "DFF": "0+60x30", INTERVAL: "60x30"}, {AGE_OF % "DFF": "4000x30", INTERVAL: "60x30"}],
+                      [{AGE_OF % "DFF": "70x30", INTERVAL: "60x30"},
+                       {AGE_OF % "DFF": "0+60x30", INTERVAL: "3600x30"}]),
     "DiskFilling": ([{"sigmaflow_disk_free_bytes": "9x20", "sigmaflow_disk_size_bytes": "100x20"},
                      {"sigmaflow_disk_free_bytes": "80-0.5x20", "sigmaflow_disk_size_bytes": "100x20"}],
                     [{"sigmaflow_disk_free_bytes": "50x20", "sigmaflow_disk_size_bytes": "100x20"}]),

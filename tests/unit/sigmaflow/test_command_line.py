@@ -39,7 +39,9 @@ WRONG = [
     ("dlq", "list", "--limit", "0"), ("dlq", "replay", "--at", "x", "--dry-run"), ("schema", "show", "nothing"),
     ("schema", "show", "tick", "--version", "99"), ("schema", "diff", "tick", "--old", "99"),
     ("restore", "jobs/pipeline.py"), ("submit", "jobs/pipeline.py", "--parallelism", "0"),
-    ("train",), ("model", "show", "none"), ("feed", "nowhere"), ("traces",), ("backtest",), ("backtest", "none.gz"),
+    ("train",), ("model", "show", "none"), ("feed", "nowhere"),
+    ("fetch", "AAPL", "--since", "noon", "--until", "2024-01-02"), ("fetch", "AAPL", "--since", "2024-01-02"),
+    ("traces",), ("backtest",), ("backtest", "none.gz"),
     ("backtest", "README.md"), ("sweep", "none.gz", "--grid", "sizing.entry=0.1"), ("sweep", "none.gz"),
 ]
 DOWN = [

@@ -15,8 +15,9 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from connectors.market.alpaca import Session
 from connectors.market.bars import SPREAD
-from connectors.market.columns import BUY, GAP
+from connectors.market.columns import BUY, GAP, concat
 from connectors.market.frames import Frame
+from connectors.market.recordings import open_recording
 from connectors.market.records import Quote, Trade
 from connectors.venues.alpaca import Alpaca
 from connectors.venues.backoff import Backoff
@@ -170,3 +171,18 @@ def test_recorded_answers_are_read_in_the_order_of_time(case: str, kind: str, co
     assert len(times) == count and times == sorted(times)
     _, records = Session().frame(1, frame)
     assert len(records) == count
+
+
+def test_a_recorded_stream_is_read_as_the_live_one(tmp_path: Path) -> None:
+    """Arrays of several events; with quotes among them a bar is the last trade alone; a login is no market data."""
+    frames = [[{"T": "success", "msg": "authenticated"}], [quote(161.0), quote(30.0, "TSLA", ap=31)], [bar(160.5)],
+              [quote(161.05)]]
+    path = tmp_path / "alpaca.jsonl"
+    path.write_text("".join(f"{1_700_000_000_000_000_000 + n} {json.dumps(frame)}\n" for n, frame in enumerate(frames))
+                    + "1700000000000000009 [1]\n")
+    recording = open_recording([path])
+    ticks = concat(recording.ticks())
+    assert ticks.instruments == (("ALPACA", "AAPL"), ("ALPACA", "TSLA"))
+    assert_array_equal(ticks.bid, [161.0, 30.0, 161.05])
+    assert ticks.last_price[2] == 160.5 and ticks.ts_recv[2] == 1_700_000_000_000_000_003
+    assert recording.frames == {"success": 1, "quotes": 2, "bars": 1} and recording.rejected == 1

@@ -121,6 +121,15 @@ def test_a_trade_that_is_lost_marks_the_next_tick() -> None:
     assert feed.health.gaps == 1
 
 
+@pytest.mark.parametrize("wrong", [{"B": None}, {"A": "0.-10000"}, {"b": "nothing"}, {"u": None}])
+def test_a_quote_without_a_size_or_with_one_that_is_no_number_is_counted_and_no_tick(wrong: dict[str, Any]) -> None:
+    bad = quote(2, "100.1")
+    bad["data"] = {name: value for name, value in (bad["data"] | wrong).items() if value is not None}
+    feed, sink = run(Server([send(quote(1), bad, quote(3, "100.2"))], answers=snapshots(8)), 2)
+    assert_array_equal(sink.ticks.bid, [100.0, 100.2])
+    assert feed.health.rejected == {"no_number" if None not in wrong.values() else "missing_field": 1}
+
+
 def test_a_quote_older_than_the_last_one_is_no_tick() -> None:
     _, sink = run(Server([send(quote(5), quote(4, "99"), quote(6))], answers=snapshots(8)), 2)
     assert_array_equal(sink.ticks.bid, 100.0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from random import Random
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from numpy.testing import assert_array_equal
@@ -60,13 +62,34 @@ def test_every_channel_is_subscribed_and_the_snapshot_may_come_before_the_answer
 
 
 def test_a_cut_connection_is_made_again_and_subscribed_again_and_the_first_tick_says_so() -> None:
-    again = send(snapshot(0, "11"), level2(1, "update", ("bid", "11.5", "3")))
-    server = Server([send_and_close(snapshot(0), heartbeat(1)), again])
+    def subscribed(then: Script) -> Script:
+        async def script(socket: ServerConnection) -> None:
+            for _ in CHANNELS:
+                await server.next(socket)
+            await then(socket)
+
+        return script
+
+    server = Server([subscribed(send_and_close(snapshot(0), heartbeat(1))),
+                     subscribed(send(snapshot(0, "11"), level2(1, "update", ("bid", "11.5", "3"))))])
     feed, sink = run(server, 3)
+    assert [message["channel"] for message in server.heard] == 2 * list(CHANNELS)
     assert server.connections == 2 and feed.health.reconnects == 1
     assert_array_equal(sink.ticks.bid, [10, 11, 11.5])
     assert_array_equal(sink.ticks.seq, [1, 2, 3])
     assert_array_equal(sink.ticks.flags, [0, GAP, 0])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_waits_between_connections_double_up_to_a_cap_with_jitter(seed: int) -> None:
+    """Each wait is at least half of the whole one, which doubles from 20 to 160 ms, and its share is by chance."""
+    server = Server([send(snapshot(0))], turned_away=[(503, {})] * 5)
+    feed, _ = run(server, 1, patience=replace(QUICK, base_s=0.02, cap_s=0.16), rng=Random(seed))
+    chance = Random(seed)
+    waits = [whole * (0.5 + 0.5 * chance.random()) for whole in (0.02, 0.04, 0.08, 0.16, 0.16)]
+    assert all(gap >= wait for gap, wait in zip(np.diff(server.knocks), waits, strict=True))
+    assert server.knocks[-1] - server.knocks[0] < sum(waits) + 5 * 0.1              # and not much more
+    assert feed.health.reconnects == 5
 
 
 def test_a_missed_heartbeat_ends_the_connection_even_while_other_frames_come() -> None:
@@ -137,6 +160,8 @@ def test_a_message_that_comes_again_or_late_changes_nothing() -> None:
     (level2(1, "update", ("bid", "11", "0.-10000")), "no_number"),
     (level2(1, "update", ("bid", "11", "-1")), "malformed"),
     (level2(1, "update", ("middle", "11", "1")), "malformed"),
+    ({"channel": "l2_data", "sequence_num": 1, "events": [{"type": "update", "product_id": BTC, "updates": [
+        {"side": "bid", "price_level": "11", "event_time": TIME}]}]}, "missing_field"),
     ({"channel": "l2_data", "sequence_num": 1, "events": [{"type": "update", "product_id": BTC}]}, "missing_field"),
     ({"channel": 5, "sequence_num": 1}, "malformed"),
     ('{"channel": "l2_data", "sequence_num": 1, "eve', "not_json"), (b"\x1f\x8b\x00", "not_json"),

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import socket
-from urllib.request import urlopen
-
 import orjson
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.market.records import Malformed
-from connectors.metrics import serve
 from connectors.venues.health import KEPT, NS, Health, VenueExporter, reason
+from tests import exposition
+from tests.exposition import Samples
 
 NOW = 1_700_000_000 * NS
 
 
-def exposed(*feeds: Health) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Every sample, by name and label values in alphabetical order of the labels, read over HTTP."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = serve([VenueExporter(*feeds)], "127.0.0.1", port)
-    try:
-        text = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
-    finally:
-        server.shutdown()
-        server.server_close()
-    return {(sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text) for sample in family.samples}
+def exposed(*feeds: Health) -> Samples:
+    return exposition.exposed(VenueExporter(*feeds))
 
 
 def test_each_venue_has_its_metrics() -> None:

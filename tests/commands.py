@@ -1,0 +1,44 @@
+"""Commands under test as processes of their own, and topics of their own for what they write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import schemas
+from connectors import topics
+from sigmaflow.settings import ROOT, Settings
+
+
+@contextmanager
+def started(script: str, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """Python running a script with arguments, its output a pipe; ended in any case."""
+    process = subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True,
+                               env=os.environ | {"PYTHONPATH": str(ROOT)} | environ)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def topic(stack: Settings, contract: str) -> str:
+    """An empty topic with the contract of another."""
+    topics.setup(stack, quiet=True)
+    row = replace(schemas.topics()[contract], name=f"test.{uuid.uuid4().hex}")
+    topics.setup(stack, [row], quiet=True)
+    return row.name
+
+
+def reached(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.05)
