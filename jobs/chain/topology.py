@@ -59,8 +59,8 @@ in a fast replay, and all of them wait in the account's state: 50 MB in every ch
 """
 
 FETCH_WAIT_MS = 10
-"""How long the broker keeps a fetch that finds nothing. A consumer has one fetch under way and asks only for partitions of
-which it holds nothing: at the default of 500 ms the others stood still that long once one was read to its end.
+"""How long the broker keeps a fetch that finds nothing. A consumer has one fetch under way, for partitions of which
+it holds nothing: at the default of 500 ms the others stood still that long once one was read to its end.
 """
 
 
