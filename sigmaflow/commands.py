@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 import schemas
 from connectors import broker
+from connectors.confirmed import ConfirmedWriter
 from connectors.registry import value_schema_id
 from jobs.chain.contracts import lookup
 from jobs.chain.messages import COMMANDS, RULINGS, RecordReader, RecordWriter
@@ -22,6 +23,8 @@ from udfs.models import Models
 
 PATIENCE_S = 5.0
 """Longest wait for a chain to say from where on a command holds."""
+CONFIRM_S = 10
+"""Longest wait for the broker to take a command."""
 SAYS = {"halt": "No order passes", "reduce": "Only orders that reduce a position pass", "resume": "Orders pass again"}
 
 
@@ -111,17 +114,10 @@ def _from_the_end(settings: Settings, topic: str) -> Consumer:
 
 def _write(settings: Settings, topic: str, account: str, record: dict[str, Any]) -> int:
     """Offset of the command. Raises UserError for a broker that does not take it."""
-    placed: list[int] = []
-    failed: list[str] = []
-    producer = Producer(broker.client(settings.kafka.bootstrap) | {
-        "acks": "all", "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 10_000})
     value = RecordWriter(COMMANDS, value_schema_id(COMMANDS, settings)).write(record)
     try:
-        producer.produce(topic, value, account.encode(), 0,
-                         on_delivery=lambda e, m: failed.append(str(e)) if e else placed.append(m.offset()))
-        producer.flush(11)
+        writer = ConfirmedWriter(settings.kafka.bootstrap, CONFIRM_S, {"linger.ms": 0})
+        (placed,) = writer.write(topic, [(account.encode(), value)], 0)
     except KafkaException as error:
-        failed.append(str(error))
-    if not placed:
-        raise broker.unreachable("command", settings.kafka.bootstrap, (failed or ["no answer"])[0])
-    return placed[0]
+        raise broker.unreachable("command", settings.kafka.bootstrap, error.args[0].str()) from None
+    return int(placed.offset())

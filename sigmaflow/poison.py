@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from confluent_kafka import Producer
-
 import schemas
-from connectors import broker
+from connectors.confirmed import ConfirmedWriter
 from connectors.market.simulator import Config, generate
 from connectors.registry import value_schema_id
 from connectors.ticks import TickEncoder
@@ -32,6 +30,8 @@ from udfs.profiles import NS
 
 SHARE = 0.01
 MEGABYTE = 1_000_000
+CONFIRM_S = 60
+"""Longest wait for the broker to take a record."""
 Tick = dict[str, Any]
 
 BYTES: dict[str, Callable[[bytes], bytes | None]] = {
@@ -79,23 +79,11 @@ def run(ticks: int = 20_000, seed: int = 7, jobs: str = "one") -> bool:
 
 def _send(r: Run, ticks: int, seed: int) -> dict[tuple[int, int], str]:
     """Write the log; the kind of every bad record by partition and offset."""
-    rng, placed = random.Random(seed), dict[tuple[int, int], str]()
-    producer = Producer(broker.client(r.settings.kafka.bootstrap) | {
-        "acks": "all", "enable.idempotence": True, "compression.type": "lz4", "partitioner": "murmur2_random",
-        "message.max.bytes": 2 * MEGABYTE})
-
-    def note(kind: str) -> Callable[[Any, Any], None]:
-        return lambda error, m: placed.update({(m.partition(), m.offset()): kind}) if kind else None
-
-    for key, value, kind in _records(ticks, rng, value_schema_id(TICKS, r.settings)):
-        while True:
-            try:
-                producer.produce(r.topic(TICKS), value, key, on_delivery=note(kind))
-                break
-            except BufferError:
-                producer.poll(0.1)
-    producer.flush()
-    return placed
+    records = list(_records(ticks, random.Random(seed), value_schema_id(TICKS, r.settings)))
+    writer = ConfirmedWriter(r.settings.kafka.bootstrap, CONFIRM_S, {
+        "compression.type": "lz4", "partitioner": "murmur2_random", "message.max.bytes": 2 * MEGABYTE})
+    placed = writer.write(r.topic(TICKS), ((key, value) for key, value, _ in records))
+    return {(m.partition(), m.offset()): kind for m, (_, _, kind) in zip(placed, records, strict=True) if kind}
 
 
 def _records(ticks: int, rng: random.Random, schema_id: int) -> Iterator[tuple[bytes, bytes | None, str]]:

@@ -18,7 +18,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -144,16 +144,26 @@ class QuestDB(Part):
         return f"postgresql://{self.user}:{self.password.get_secret_value()}@{self.host}:{self.pg_port}/qdb"
 
 
-class Redis(Part):
-    """Redis."""
+class Served(Part):
+    """A server that has one port, and one address for its clients."""
+
+    ADDRESS: ClassVar[str] = "http://{host}:{port}"
 
     host: str = Field(HOST, description="Where it is.")
-    port: Port = Field(description="Of the clients.")
+    port: Port
 
     @property
     def url(self) -> str:
-        """Client address, database 0."""
-        return f"redis://{self.host}:{self.port}/0"
+        """Address for clients."""
+        return self.ADDRESS.format(host=self.host, port=self.port)
+
+
+class Redis(Served):
+    """Redis; database 0."""
+
+    ADDRESS = "redis://{host}:{port}/0"
+
+    port: Port = Field(description="Of the clients.")
 
 
 class Prometheus(Part):
@@ -181,17 +191,14 @@ class Prometheus(Part):
         return self.base_url if self.executable else None
 
 
-class Metrics(Part):
+class Metrics(Served):
     """Our own Prometheus exporter, served by the results process."""
+
+    ADDRESS = "http://{host}:{port}/metrics"
 
     host: str = Field(HOST, description="Where the exporter listens.")
     port: Port = Field(
         description="Of the exposition text; the venues' feeds and then the commands of slow data take the next ports.")
-
-    @property
-    def url(self) -> str:
-        """Address of the exposition text."""
-        return f"http://{self.host}:{self.port}/metrics"
 
 
 class Web(Part):

@@ -6,14 +6,16 @@ for by a probe that asks it something, not by a sleep.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from sigmaflow.settings import Settings, load
 # Expected seconds until a server answers, measured on two busy cores: only shapes the progress bars.
 USUAL_S = {"Kafka": 8, "Schema registry": 14, "ZooKeeper": 3, "Flink": 16, "QuestDB": 5, "Redis": 1, "Prometheus": 1}
 TIMEOUT_S = 180
+LOG_HEADER = re.compile(r"==> .*/(.+)\.log <==")
+"""What `tail` puts before the lines of another file."""
 EDGES = ("simulate", "results", "web")
 """Programs around the chain, started after it and stopped before it."""
 
@@ -274,8 +278,8 @@ def _memory_of(process: object) -> int:
         return 0
 
 
-def logs(program: str = "", lines: int = 40, follow: bool = True) -> None:
-    """Follow the logs of one program, or of all."""
+def logs(program: str = "", lines: int = 40, follow: bool = True, as_json: bool = False) -> None:
+    """Follow the logs of one program, or of all; `as_json`: an object a line."""
     s = load()
     found = sorted(s.log_dir.glob(f"{program or '*'}.log"))
     if not found:
@@ -284,7 +288,25 @@ def logs(program: str = "", lines: int = 40, follow: bool = True) -> None:
                         f"choose one of: {known}")
     arguments = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, found)]
     sys.stdout.flush()
-    subprocess.run(arguments, check=False)
+    if not as_json:
+        subprocess.run(arguments, check=False)
+        return
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, errors="replace") as tail:
+        for record in labelled(tail.stdout or (), found[0].stem):
+            print(json.dumps(record), flush=True)
+
+
+def labelled(lines: Iterable[str], program: str) -> Iterator[dict[str, str]]:
+    """Lines as `tail` gives those of several logs, each with its program; empty ones are left out.
+
+    >>> list(labelled(["first\\n", "\\n", "==> /data/logs/kafka.log <==\\n", "second\\n"], "flink"))
+    [{'program': 'flink', 'line': 'first'}, {'program': 'kafka', 'line': 'second'}]
+    """
+    for line in lines:
+        if header := LOG_HEADER.fullmatch(line.rstrip("\n")):
+            program = header[1]
+        elif line.strip():
+            yield {"program": program, "line": line.rstrip("\n")}
 
 
 def clean() -> None:

@@ -1,4 +1,8 @@
-"""Shared fixtures: one real stack for the whole test session, on ports and in a folder of its own."""
+"""Shared fixtures: one real stack for the whole test session, on ports and in a folder of its own.
+
+And one place for compiled kernels, set before numba is imported: those of `make setup`, which take a minute to compile,
+are found by the tests, and by the copies of the project that pages are followed in.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from sigmaflow import stack as local
 from sigmaflow import supervise
 from sigmaflow.errors import UserError
 from sigmaflow.settings import ROOT, Settings, load
+
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))
 
 FIRST_OFFSET, LAST_OFFSET, STEP = 1000, 1900, 100
 ALERTS = {"SIGMAFLOW_PROMETHEUS_SCRAPE_S": "1", "SIGMAFLOW_PROMETHEUS_ALERT_PACE": "0.1"}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import orjson
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
+from websockets.sync import server as blocking
 
 from connectors.market.columns import Ticks, concat
 from connectors.venues.feed import Feed, Patience, Venue
@@ -158,3 +162,27 @@ def send_and_close(*frames: Any) -> Script:
         await asyncio.sleep(0.1)
 
     return script
+
+
+@contextmanager
+def busy_bybit(pause_s: float = 0.0005) -> Iterator[str]:
+    """The address of a Bybit whose book of XY changes all the time, after one message that nobody can read."""
+    def endless(socket: blocking.ServerConnection) -> None:
+        try:
+            socket.send("nonsense")
+            socket.send(_book_of_xy(1, "snapshot"))
+            for number in range(2, 1_000_000):
+                socket.send(_book_of_xy(number, "delta"))
+                time.sleep(pause_s)
+        except Exception:
+            return                                         # the client has left
+
+    with blocking.serve(endless, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+
+
+def _book_of_xy(number: int, kind: str) -> str:
+    return orjson.dumps({"topic": "orderbook.50.XY", "type": kind, "ts": time.time_ns() // 1_000_000, "data": {
+        "s": "XY", "b": [["10", str(number)]], "a": [["12", "2"]], "u": number, "seq": 1}}).decode()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaException
 
 from connectors import broker
+from connectors.confirmed import ConfirmedWriter
 from connectors.consume import read_all
 from connectors.registry import value_schema_id
 from connectors.slow.items import Record
@@ -42,10 +43,8 @@ class TopicLog:
         self._settings, self.name, self._key = settings, name or topic, tuple(key)
         broker.check(settings.kafka.bootstrap, STAGE)
         self._writer = RecordWriter(topic, value_schema_id(topic, settings))
-        self._producer = Producer(broker.client(settings.kafka.bootstrap) | {
-            "acks": "all", "enable.idempotence": True, "compression.type": "lz4",
-            "delivery.timeout.ms": 1_000 * CONFIRM_S})
-        broker.partitions(self._producer, settings.kafka.bootstrap, self.name, STAGE)
+        self._out = ConfirmedWriter(settings.kafka.bootstrap, CONFIRM_S, {"compression.type": "lz4"})
+        self._out.partitions(settings.kafka.bootstrap, self.name, STAGE)
 
     def read(self) -> Iterator[tuple[int, Record]]:
         """All records so far with their offsets, oldest first. Raises UserError as `read_all` does."""
@@ -58,22 +57,11 @@ class TopicLog:
             self._confirmed(records[at:at + LARGEST])
 
     def _confirmed(self, records: Sequence[Record]) -> None:
-        failed: list[KafkaError] = []
-
-        def report(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                failed.append(error)
-
         try:
-            for record in records:
-                key = ":".join(str(record[name]) for name in self._key).encode()
-                self._producer.produce(self.name, self._writer.write(record), key, 0, on_delivery=report)
-            left = self._producer.flush(CONFIRM_S + 1)
+            self._out.write(self.name, [(self._key_of(record), self._writer.write(record)) for record in records], 0)
         except KafkaException as error:
-            raise self._refused(error.args[0].str()) from None
-        if failed or left:
-            raise self._refused(failed[0].str() if failed else f"{left} records not confirmed")
+            raise UserError(STAGE, f"the broker must take records of {self.name}", error.args[0].str(),
+                            "look at `make status` and start this again: it goes on where the topic ends") from None
 
-    def _refused(self, found: str) -> UserError:
-        return UserError(STAGE, f"the broker must take records of {self.name}", found,
-                         "look at `make status` and start this again: it goes on where the topic ends")
+    def _key_of(self, record: Record) -> bytes:
+        return ":".join(str(record[name]) for name in self._key).encode()

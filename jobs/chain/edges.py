@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors import broker
+from connectors.confirmed import ConfirmedWriter
 from jobs.chain.chained import Chained
 from jobs.chain.commands import Command, Indicator, Ruling, command, ruling
 from jobs.chain.messages import RecordReader
@@ -38,7 +39,7 @@ class SmallLog:
     account: str
     chained: Chained
     reader: RecordReader
-    _producer: Any = field(default=None, repr=False)
+    _writer: ConfirmedWriter | None = field(default=None, repr=False)
 
     def read(self) -> list[dict[str, Any]]:
         """All messages of this account, the recorded ones first. Raises KafkaException where they cannot be read."""
@@ -52,24 +53,19 @@ class SmallLog:
         found = (self.reader.read(m.value()) for m in messages(self.bootstrap, topic, 0))
         return [record for record in found if record["account"] == self.account]
 
-    def connect(self) -> None:
+    def connect(self) -> ConfirmedWriter:
         """Have a producer, so that the first message need not wait for one."""
-        if self._producer is None:
-            self._producer = Producer(broker.client(self.bootstrap) | {
-                "acks": "all", "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 1000 * WRITE_S})
+        if self._writer is None:
+            self._writer = ConfirmedWriter(self.bootstrap, WRITE_S, {"linger.ms": 0})
+        return self._writer
 
     def write(self, records: Sequence[dict[str, Any]]) -> None:
         """Append messages, once the log was read. Raises KafkaException where the broker does not confirm them.
 
         What became of them is then unknown, so the job must not go on but begin again from what the topic holds.
         """
-        self.connect()
-        failed: list[KafkaError] = []
-        for record in records:
-            self._producer.produce(self.topic, self.chained.write(record), self.account.encode(), 0,
-                                   on_delivery=lambda error, _: failed.append(error) if error else None)
-        if self._producer.flush(WRITE_S + 1) or failed:
-            raise KafkaException(failed[0] if failed else KafkaError(KafkaError._TIMED_OUT))
+        key = self.account.encode()
+        self.connect().write(self.topic, [(key, self.chained.write(record)) for record in records], 0)
 
 
 def messages(bootstrap: str, topic: str, first: int) -> Iterator[Message]:

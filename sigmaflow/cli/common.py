@@ -97,6 +97,7 @@ def log_names(incomplete: str) -> list[str]:
 
 From = Annotated[str, typer.Option("--from", metavar="RUN", help=f"A run's namespace, or {MARKET} for the live one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, errors as JSON on stderr.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Namespace = Annotated[str, typer.Option(help="A run's namespace; the market when left out.")]
 Parallelism = Annotated[int | None, typer.Option(min=1, help="Slots the job uses; Flink's default when left out.")]
 JobFile = Annotated[str, typer.Argument(help="A file of jobs/.", autocompletion=job_files)]

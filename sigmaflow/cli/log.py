@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from sigmaflow.cli.common import MARKET, AsJson, From, command, contract_names, group, namespace, topic_names
+from sigmaflow.cli.common import (
+    MARKET,
+    AsJson,
+    From,
+    JsonLines,
+    command,
+    contract_names,
+    group,
+    namespace,
+    topic_names,
+)
 
 PANEL = "Topics and contracts"
 app = group()
@@ -54,7 +64,7 @@ def monitor_topics(
                                          autocompletion=topic_names)],
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest message.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Decoded messages of a topic as they flow, until interrupted."""
     from connectors.monitor import monitor

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sigmaflow.cli.common import AsJson, command, group, log_names
+from sigmaflow.cli.common import AsJson, JsonLines, command, group, log_names
 
 PANEL = "The stack"
 app = group()
@@ -114,16 +114,18 @@ def doctor(
     raise typer.Exit(1 if answer["verdict"] == "bad" else 0)
 
 
-@command(app, PANEL, "sigmaflow logs", "sigmaflow logs taskmanager-1 --lines 200 --no-follow")
+@command(app, PANEL, "sigmaflow logs", "sigmaflow logs taskmanager-1 --lines 200 --no-follow",
+         "sigmaflow logs --no-follow --json")
 def logs(
     program: Annotated[str, typer.Argument(help="One program; all when left out.", autocompletion=log_names)] = "",
     lines: Annotated[int, typer.Option(min=0, help="How many lines back.")] = 40,
     follow: Annotated[bool, typer.Option(help="Go on as lines are written.")] = True,
+    as_json: JsonLines = False,
 ) -> None:
     """Follow the logs."""
     from sigmaflow import stack
 
-    stack.logs(program, lines, follow)
+    stack.logs(program, lines, follow, as_json)
 
 
 @command(app, PANEL, "sigmaflow clean")

@@ -64,6 +64,12 @@ def prom(expression: str, legend: str = "", instant: bool = False) -> Target:
     return query.format(PromQueryFormat.TABLE).instant() if instant else query.range()
 
 
+def flow(how: str, counter: str, *by: str, legend: str = "") -> Target:
+    """A counter over Grafana's interval of rates, summed by labels, which are its legend: `how` is rate or increase."""
+    return prom(f"sum by ({', '.join(by)}) ({how}({counter}[$__rate_interval]))",
+                legend or " ".join(f"{{{{{label}}}}}" for label in by))
+
+
 def quantiles(buckets: str, by: str = "") -> list[Target]:
     """p50, p95 and p99 of a histogram's buckets, one series for each and for each value of the label `by`."""
     labels, legend = (f"le, {by}", f"{{{{{by}}}}} ") if by else ("le", "")
@@ -71,7 +77,7 @@ def quantiles(buckets: str, by: str = "") -> list[Target]:
                  f"{legend}p{q}") for q in (50, 95, 99)]
 
 
-def series(title: str, unit: str, text: str, *targets: Target, span: int = THIRD, stacked: bool = False,
+def series(title: str, unit: str, text: str, *targets: Target, span: int = QUARTER, stacked: bool = False,
            warn: float | None = None) -> Panel:
     """Curves over time. `warn` draws a line that the curve should stay below."""
     panel = timeseries.Panel().title(title).description(text).unit(unit).span(span).height(HEIGHT)
@@ -122,12 +128,28 @@ def choice(name: str, values: Sequence[str]) -> builder.CustomVariable:
     return made.options(options).current(VariableOption(True, list(values), list(values)))
 
 
-def section(made: builder.Dashboard, title: str, *panels: Panel, repeat: str = "") -> builder.Dashboard:
-    """Add a row of panels, one row for each value of the variable `repeat`."""
-    row = builder.Row(title)
-    made = made.with_row(row.repeat(repeat) if repeat else row)
-    for panel in panels:
-        made = made.with_panel(panel)
+@dataclass(frozen=True)
+class Section:
+    """A row of panels, one row for each value of the variable `repeat`. The first of a dashboard has no title."""
+
+    title: str
+    panels: Sequence[Panel]
+    repeat: str = ""
+
+
+def section(title: str, *panels: Panel, repeat: str = "") -> Section:
+    """A row of panels."""
+    return Section(title, panels, repeat)
+
+
+def filled(made: builder.Dashboard, *sections: Section) -> builder.Dashboard:
+    """The dashboard with its sections."""
+    for part in sections:
+        if part.title:
+            row = builder.Row(part.title)
+            made = made.with_row(row.repeat(part.repeat) if part.repeat else row)
+        for panel in part.panels:
+            made = made.with_panel(panel)
     return made
 
 

@@ -14,7 +14,8 @@ from sigmaflow import __main__ as program
 from sigmaflow import doctor, submit
 from sigmaflow.runs import Run
 from sigmaflow.settings import Settings
-from tests.pipeline.test_stack import JOB, wait_for
+from tests.pipeline.test_stack import JOB
+from tests.waiting import wait_for
 
 TICKS = 2_000
 Ask = Callable[..., Any]
@@ -53,7 +54,7 @@ def test_topics_are_created_listed_and_measured(ask: Ask, stack: Settings) -> No
 
 
 def test_messages_are_shown_as_they_flow(ask: Ask, stack: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    with Run("shown", "default", settings=stack, servers=False) as run:
+    with Run("shown", "default", settings=stack, servers=False, submit=False) as run:
         for ticks in generate(Config(count=50)):
             run.writer.write(ticks)
         run.writer.flush()

@@ -17,11 +17,12 @@ from confluent_kafka.admin import AdminClient
 import schemas
 from sigmaflow import probes, submit, supervise
 from sigmaflow import start as chain
-from sigmaflow.errors import NotRunning
 from sigmaflow.settings import ROOT, Settings
 from tests.documents import shell
 from tests.documents.copies import environment, program, run
 from tests.documents.pages import Block, of_class
+from tests.pipeline.monitoring.live import WILD
+from tests.waiting import wait_for
 
 DONE = re.compile(r"^(make start|[.] [.]venv/bin/activate)\b.*$", re.MULTILINE)
 """What the fixture does: start the market, whose live view lasts 20 s without a terminal, where the command line is."""
@@ -34,19 +35,11 @@ JOB_NOW = ("$(python -c 'from sigmaflow import start, submit; from sigmaflow.set
 """Asked when its line runs: a run apart before the market's chain, because a page that starts one stops it."""
 MINE = "--profile mine"
 """Made-up values in the pages, which stand for what the reader has: replaced by those of the running market."""
-BURST_S, RATE = 15.0, 200
-"""The market of `make start` runs so long, more than the stages' warm-up; then one with so many ticks a second."""
+BURST_S, RATE = 8.0, 100
+"""The market of `make start` runs so long, twice the stages' warm-up; then a wild one with so many ticks a second."""
 QUESTIONS = ("audit", "dashboard", "dlq", "doctor", "explain", "logs", "metrics", "replay", "state", "status", "topics",
              "why-not")
 """Commands that change nothing: pages repeat each other, and one time is enough."""
-
-
-def wait_for(what: str, seconds: float, check: Callable[[], bool]) -> None:
-    """Poll until `check()` is true."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(1.0)
 
 
 class Market:
@@ -108,10 +101,7 @@ def trading(settings: Settings) -> bool:
 
 def filled(settings: Settings) -> bool:
     """Whether the account has had a fill."""
-    try:
-        return "sigmaflow_fills_total{" in probes.own_metrics(settings)
-    except NotRunning:
-        return False
+    return "sigmaflow_fills_total{" in probes.own_metrics(settings)
 
 
 def letter(settings: Settings) -> str:
@@ -128,7 +118,7 @@ def letter(settings: Settings) -> str:
 def slow(settings: Settings, env: dict[str, str]) -> Iterator[None]:
     """A market with few ticks in place of the one of `make start`: questions read the log whole, and it would grow."""
     supervise.stop_program(settings, "simulate")
-    command = ["python", "-m", "connectors.simulate", "--rate", str(RATE)]
+    command = ["python", "-m", "connectors.simulate", "--rate", str(RATE), *WILD]
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL) as process:
         try:
             yield

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -15,10 +14,12 @@ from confluent_kafka import Consumer, TopicPartition
 from connectors import questdb, snapshot
 from connectors.questdb import QuestDB
 from connectors.results import Results
+from connectors.topics import setup
 from sigmaflow import record, report
 from sigmaflow.settings import Settings
 from tests.feeding import Feed, topics
 from tests.records import make_record
+from tests.waiting import wait_for
 
 Record = dict[str, list[dict]]
 
@@ -40,14 +41,6 @@ def rows(account: str, marks: int = 1_000) -> Record:
     return dict(zip(("equity.v1", "fills.v1", "decisions.v1"), make_record(marks, account=account), strict=True))
 
 
-def until(ready: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
-
-
 @contextlib.contextmanager
 def running(results: Results) -> Iterator[Results]:
     """Run the process in a thread, as `main` does in the main one."""
@@ -65,11 +58,21 @@ def process(stack: Settings, feed: Feed, sink: QuestDB | None = None) -> Results
     return Results(stack, topics(feed.namespace), group=f"{feed.namespace}-results", sink=sink)
 
 
+def at_the_end(results: Results, feed: Feed) -> bool:
+    """Whether it has read all of the account's equity."""
+    return results.totals.lag.get(f"{feed.namespace}.equity.v1") == 0
+
+
+def snapshot_seq(stack: Settings, account: str) -> int | None:
+    """Place of the newest snapshot in the account's order, None where there is none."""
+    return (snapshot.read(stack.redis.url, account) or {}).get("account_seq")
+
+
 def count(stack: Settings, table: str, account: str) -> int:
     """Return how many rows an account has, once QuestDB has applied all it has taken."""
     database = QuestDB(stack.questdb.http_url)
     waiting = "SELECT count() FROM wal_tables() WHERE sequencerTxn != writerTxn"
-    until(lambda: database.query(waiting) == [[0]])
+    wait_for("all that QuestDB has taken", 30, lambda: database.query(waiting) == [[0]])
     return int(database.query(f"SELECT count() FROM {table} WHERE account = '{account}'")[0][0])
 
 
@@ -103,9 +106,8 @@ def test_record_reaches_questdb_redis_and_metrics(stack, feed, account):
     feed.write({"equity.v1": made["equity.v1"][:10]}, commit=False)  # aborted: nobody may see it
     feed.raw("equity.v1", b"not a message")
     with running(process(stack, feed)) as results:
-        until(lambda: results.totals.rows_written == 2_000 + len(made["fills.v1"]))
-        until(lambda: snapshot.read(stack.redis.url, account) is not None)
-        until(lambda: (snapshot.read(stack.redis.url, account) or {})["account_seq"] == 1_000)
+        wait_for("every row", 30, lambda: results.totals.rows_written == 2_000 + len(made["fills.v1"]))
+        wait_for("the newest snapshot", 30, lambda: snapshot_seq(stack, account) == 1_000)
     seen, last = snapshot.read(stack.redis.url, account), made["equity.v1"][-1]
     assert seen is not None and seen["equity"] == last["equity"] and seen["fills"] == last["fills"]
     assert {p["symbol"]: p["position"] for p in seen["positions"]}[last["symbol"]] == last["position"]
@@ -136,14 +138,14 @@ def test_crash_between_write_and_commit_changes_nothing(stack, feed, account):
     assert count(stack, "equity", account) > 0
     assert committed(stack, feed, f"{feed.namespace}.equity.v1") < 0
     with running(process(stack, feed)) as second:
-        until(lambda: second.totals.rows_written >= 2_000 + len(made["fills.v1"]))
-        until(lambda: second.totals.pending == 0 and second.totals.lag.get(f"{feed.namespace}.equity.v1") == 0)
+        wait_for("every row", 30, lambda: second.totals.rows_written >= 2_000 + len(made["fills.v1"]))
+        wait_for("the end of the topic", 30, lambda: second.totals.pending == 0 and at_the_end(second, feed))
     assert count(stack, "equity", account) == 1_000
     assert count(stack, "positions", account) == 1_000
     assert count(stack, "fills", account) == len(made["fills.v1"])
     assert committed(stack, feed, f"{feed.namespace}.equity.v1") >= 1_000
     with running(process(stack, feed)) as third:
-        until(lambda: third.totals.lag.get(f"{feed.namespace}.equity.v1") == 0)
+        wait_for("the end of the topic", 30, lambda: at_the_end(third, feed))
     assert third.totals.rows_written == 0
 
 
@@ -179,11 +181,12 @@ def test_questdb_away_loses_nothing_and_stops_nothing(stack, feed, account):
     made = rows(account)
     feed.write(made)
     with running(process(stack, feed, QuestDB(f"http://127.0.0.1:{port}"))) as results:
-        until(lambda: results.totals.errors["questdb"] >= 2 and results.totals.pending >= 2_000)
-        until(lambda: (snapshot.read(stack.redis.url, account) or {}).get("account_seq") == 1_000)
+        wait_for("rows that wait", 30,
+                 lambda: results.totals.errors["questdb"] >= 2 and results.totals.pending >= 2_000)
+        wait_for("the newest snapshot", 30, lambda: snapshot_seq(stack, account) == 1_000)
         assert committed(stack, feed, f"{feed.namespace}.equity.v1") < 0
         with door(port, stack.questdb.http_port):
-            until(lambda: results.totals.pending == 0)
+            wait_for("the rows in QuestDB", 30, lambda: results.totals.pending == 0)
     assert count(stack, "equity", account) == 1_000 and count(stack, "fills", account) == len(made["fills.v1"])
     assert committed(stack, feed, f"{feed.namespace}.equity.v1") >= 1_000
 
@@ -193,11 +196,13 @@ def test_redis_away_is_counted_and_the_rest_goes_on(stack, feed, account):
     made = rows(account, 100)
     feed.write(made)
     with running(process(away, feed)) as results:
-        until(lambda: results.totals.rows_written == 200 + len(made["fills.v1"]) and results.totals.errors["redis"] > 0)
+        wait_for("every row, and a miss", 30, lambda: results.totals.rows_written == 200 + len(made["fills.v1"])
+                 and results.totals.errors["redis"] > 0)
     assert count(stack, "equity", account) == 100
 
 
 def test_report_is_made_from_what_is_committed(stack, feed, account, tmp_path):
+    setup(stack, quiet=True)
     made = rows(account)
     feed.write(made)
     feed.write({"fills.v1": made["fills.v1"]}, commit=False)

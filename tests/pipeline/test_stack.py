@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import psutil
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -12,16 +10,9 @@ from sigmaflow import probes, submit, supervise
 from sigmaflow import stack as local
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
+from tests.waiting import wait_for
 
 JOB = "tests/pipeline/counting_job.py"
-
-
-def wait_for(what: str, seconds: float, check: object) -> None:
-    """Poll until `check()` is true."""
-    deadline = time.monotonic() + seconds
-    while not check():  # type: ignore[operator]
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.3)
 
 
 def test_every_server_answers_and_the_stack_is_small(stack: Settings) -> None:
@@ -66,7 +57,7 @@ def test_a_job_that_fails_in_python_is_noticed(stack: Settings) -> None:
     job = submit.submit(JOB, ["fail"], settings=stack)
     try:
         with pytest.raises(UserError, match="told to fail"):
-            submit.wait_running(job, timeout_s=40, settings=stack)
+            submit.wait_running(job, timeout_s=24, settings=stack)
     finally:
         submit.cancel(job, stack)
 

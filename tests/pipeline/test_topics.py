@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from connectors.topics import COMPATIBILITY, config, setup
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
 from tests.changes import ALLOWED, ORDER, REFUSED
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -54,10 +54,8 @@ def test_setting_up_again_changes_nothing(stack: Settings) -> None:
 def test_another_retention_is_taken_over(stack: Settings, topic: schemas.Topic) -> None:
     setup(stack, [topic], quiet=True)
     setup(stack, [replace(topic, retention_hours=5)], quiet=True)
-    deadline = time.monotonic() + 20
-    while settings_of(stack, topic.name)["retention.ms"] != str(5 * 3_600_000):
-        assert time.monotonic() < deadline  # the broker takes settings over a moment after it has accepted them
-        time.sleep(0.1)
+    # The broker takes settings over a moment after it has accepted them.
+    wait_for("another retention", 20, lambda: settings_of(stack, topic.name)["retention.ms"] == str(5 * 3_600_000))
 
 
 def test_another_number_of_partitions_is_refused_before_anything_is_done(stack: Settings, topic: schemas.Topic) -> None:

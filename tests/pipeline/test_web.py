@@ -17,7 +17,8 @@ from sigmaflow.web.server import PageServer
 from tests.browser import chromium
 from tests.feeding import Feed
 from tests.pages import served
-from tests.pipeline.test_results import process, rows, running, until
+from tests.pipeline.test_results import process, rows, running
+from tests.waiting import wait_for
 
 MARKS = 1_000
 PICTURES = ROOT / "build" / "screenshots"
@@ -43,10 +44,10 @@ def page(stack: Settings, made: dict) -> Iterator[PageServer]:
     feed = Feed(stack, account)
     feed.write(made)
     with running(process(stack, feed)) as results, served(parts(stack, account)) as server:
-        until(lambda: results.totals.rows_written == 2 * MARKS + len(made["fills.v1"]))
-        until(lambda: part(server, "account")["data"].get("decisions") == MARKS)
-        until(lambda: len(part(server, "curve?range=all")["data"]["t_ms"]) > 10)
-        until(lambda: part(server, "decisions")["data"]["newest"] != [])
+        wait_for("every row", 30, lambda: results.totals.rows_written == 2 * MARKS + len(made["fills.v1"]))
+        wait_for("every decision", 30, lambda: part(server, "account")["data"].get("decisions") == MARKS)
+        wait_for("a curve", 30, lambda: len(part(server, "curve?range=all")["data"]["t_ms"]) > 10)
+        wait_for("the newest decisions", 30, lambda: part(server, "decisions")["data"]["newest"] != [])
         yield server
 
 
@@ -108,6 +109,6 @@ def test_a_browser_shows_it(page: PageServer, width: int, dark: bool) -> None:
 
 def test_the_stack_serves_the_page_at_its_address(stack: Settings) -> None:
     supervise.start_program(stack, "web")
-    until(lambda: probes.answers(probes.web, stack))
+    wait_for("the page", 30, lambda: probes.answers(probes.web, stack))
     with urllib.request.urlopen(stack.web.url, timeout=10) as answer:
         assert b"<title>Sigmaflow</title>" in answer.read()

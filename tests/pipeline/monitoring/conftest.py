@@ -4,13 +4,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Producer
 
 from connectors import topics
 from sigmaflow import probes, submit, supervise
 from sigmaflow.audit import command
 from sigmaflow.settings import Settings
-from tests.pipeline.monitoring.live import Market, chain, wait_for
+from tests.pipeline.monitoring.live import Market, chain, refused_tick
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="package")
@@ -22,9 +22,7 @@ def market(stack: Settings) -> Iterator[Market]:
         chain(stack)
         supervise.start_program(stack, "results")
         running.start()
-        producer = Producer({"bootstrap.servers": stack.kafka.bootstrap})
-        producer.produce("market.ticks.v1", b"nonsense", b"SIM:NONE")
-        producer.flush()
+        refused_tick(stack)
         for name in ("fills", "rejected_ticks"):
             wait_for(f"{name} in the metrics", 240,
                      lambda name=name: f"sigmaflow_{name}_total{{" in probes.own_metrics(stack))

@@ -1,17 +1,28 @@
 """A chain and a market that tests start and stop, and questions to the Prometheus that watches them."""
 from __future__ import annotations
 
+import http.server
+import json
+import os
+import signal
 import subprocess
-import time
+import threading
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-from sigmaflow import alerts, probes, submit
+from confluent_kafka import Producer
+
+from sigmaflow import alerts, probes, submit, trials
 from sigmaflow.settings import Settings
+from tests.waiting import wait_for
 
 RATE, SYMBOLS = 800, 8
 """Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short."""
+BUSY, BURST = 20_000, 800_000
+"""Ticks a second of a market that the chain can follow; ticks that it needs seconds for."""
 WILD = ("--volatility", "2", "--information", "0.9")
 """A market whose book tells much: there is something to trade at once."""
 
@@ -23,12 +34,18 @@ class Market:
         self.settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, rate: int = RATE) -> None:
         """Start it where it does not run."""
         if self._process is None:
-            command = [str(self.settings.python), "-m", "connectors.simulate", "--rate", str(RATE),
+            command = [str(self.settings.python), "-m", "connectors.simulate", "--rate", str(rate),
                        "--symbols", str(SYMBOLS), *WILD]
             self._process = subprocess.Popen(command, cwd=self.settings.root, stdout=subprocess.DEVNULL)
+
+    def burst(self, ticks: int) -> None:
+        """Write so many ticks at once."""
+        subprocess.run([str(self.settings.python), "-m", "connectors.simulate", "--rate", str(ticks), "--unpaced",
+                        "--count", str(ticks), "--symbols", str(SYMBOLS)], cwd=self.settings.root, check=True,
+                       stdout=subprocess.DEVNULL)
 
     def stop(self) -> None:
         """End it; fine where it does not run."""
@@ -37,6 +54,24 @@ class Market:
             self._process.wait(60)
             self._process = None
 
+    @contextmanager
+    def at(self, rate: int) -> Iterator[None]:
+        """Another rate for a while, where it does not run."""
+        self.start(rate)
+        try:
+            yield
+        finally:
+            self.stop()
+
+    @contextmanager
+    def without(self) -> Iterator[None]:
+        """Stopped for a while, whatever comes of it."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
 
 def chain(settings: Settings, savepoint: str | None = None) -> None:
     """Submit the chain, and wait until it runs."""
@@ -44,12 +79,42 @@ def chain(settings: Settings, savepoint: str | None = None) -> None:
     submit.wait_running(submit.submit("jobs/pipeline.py", arguments, savepoint, settings=settings), settings=settings)
 
 
-def wait_for(what: str, seconds: float, check: Callable[[], object]) -> None:
-    """Poll until `check()` is true."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.5)
+def refused_tick(settings: Settings) -> None:
+    """Send something that is no tick."""
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap})
+    producer.produce("market.ticks.v1", b"nonsense", b"SIM:NONE")
+    producer.flush()
+
+
+@contextmanager
+def told(port: int = 0) -> Iterator[tuple[str, list[Any]]]:
+    """An HTTP server of the test's own, on any free port or this one: its address, and what JSON is posted to it."""
+    bodies: list[Any] = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", bodies
+        server.shutdown()
+
+
+@contextmanager
+def frozen(settings: Settings, program: str) -> Iterator[None]:
+    """A program that is there and does nothing."""
+    pid = trials.pid(settings, program)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def ask(settings: Settings, path: str, **parameters: Any) -> Any:
@@ -58,23 +123,46 @@ def ask(settings: Settings, path: str, **parameters: Any) -> Any:
     return probes.get_json(url, timeout=20)["data"]
 
 
-def firing(settings: Settings) -> set[str]:
-    """The alerts that fire, as `sigmaflow alerts` tells them."""
-    return {alert["alert"] for alert in alerts.run(settings)["alerts"] if alert["state"] == "firing"}
+def value(settings: Settings, query: str) -> float:
+    """The value of a query now, 0 where there is none."""
+    found = ask(settings, "query", query=query)["result"]
+    return float(found[0]["value"][1]) if found else 0.0
 
 
-def wait_firing(settings: Settings, *names: str, seconds: float) -> None:
+def firing(settings: Settings, *severities: str) -> set[str]:
+    """The alerts that fire, as `sigmaflow alerts` tells them; of some severities only where they are named."""
+    return {alert["alert"] for alert in alerts.run(settings)["alerts"]
+            if alert["state"] == "firing" and alert["severity"] in (severities or alerts.SEVERITIES)}
+
+
+@dataclass
+class Left:
+    """What is still waited for, as it is told where it takes too long."""
+
+    what: str
+    names: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        return f"the {self.what} of {', '.join(sorted(self.names))}"
+
+
+def wait_firing(settings: Settings, *names: str, seconds: float, severities: Sequence[str] = ()) -> None:
     """Wait until each of these alerts has been seen firing."""
-    left = set(names)
-    deadline = time.monotonic() + seconds
-    while left := left - firing(settings):
-        assert time.monotonic() < deadline, f"{', '.join(sorted(left))} did not fire within {seconds} s"
-        time.sleep(0.5)
+    left = Left("firing", set(names))
+
+    def seen() -> bool:
+        left.names -= firing(settings, *severities)
+        return not left.names
+
+    wait_for(left, seconds, seen)
 
 
 def wait_resolved(settings: Settings, *names: str, seconds: float) -> None:
     """Wait until none of these alerts fires any more."""
-    deadline = time.monotonic() + seconds
-    while left := set(names) & firing(settings):
-        assert time.monotonic() < deadline, f"{', '.join(sorted(left))} still fired after {seconds} s"
-        time.sleep(0.5)
+    left = Left("end")
+
+    def over() -> bool:
+        left.names = firing(settings).intersection(names)
+        return not left.names
+
+    wait_for(left, seconds, over)

@@ -1,12 +1,12 @@
 """Every panel's query on a running stack gives data, and traces reach a collector."""
 from __future__ import annotations
 
-import http.server
 import json
 import math
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,20 +14,20 @@ from typing import Any
 import psycopg
 import pytest
 
+from sigmaflow import commands, probes
 from sigmaflow.monitoring.queries import Query, queries
 from sigmaflow.settings import Settings
-from tests.pipeline.monitoring.live import Market, ask, wait_for
+from tests.pipeline.monitoring.live import Market, ask, frozen, refused_tick, told
+from tests.venue_server import busy_bybit
+from tests.waiting import wait_for
 
 QUERIES = list(queries())
-EMPTY = {
-    "trading / Orders refused by the ledger": "no limit is reached in a minute of market",
-    "system / Failed attempts": "no server fails",
-    **{f"market / {panel}": "no live venue runs" for panel in ("Venue messages", "Venue latency", "Venue incidents",
-                                                               "Venue clock ahead")},
-    **{f"market / {panel}": "no slow data is polled" for panel in ("Age of the last answer", "Slow records",
-                                                                   "Slow incidents")},
-}
+EMPTY = {f"market / {panel}": "no slow data is polled"
+         for panel in ("Age of the last answer", "Slow records", "Slow incidents")}
 """Panels without data until something happens, and why."""
+RARE = ('sigmaflow_results_errors_total{where="redis"}', 'sigmaflow_decisions_total{account="paper",verdict="halt"}',
+        'sigmaflow_rejected_ticks_total{reason="')
+"""What a quiet market has none of, or a results process that was started anew."""
 SPAN = timedelta(minutes=2)
 EVENT_SPAN = timedelta(days=1)
 RATE = "20s"
@@ -47,14 +47,33 @@ def values(settings: Settings, query: Query) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def answers(watched: Market) -> dict[Query, list[float]]:
+def eventful(watched: Market) -> Iterator[Market]:
+    """A market beside a live venue, in which orders and a tick were refused and Redis did not answer."""
+    s = watched.settings
+    with busy_bybit(pause_s=0.02) as address:
+        feed = [str(s.python), "-m", "sigmaflow", "feed", "bybit", "--symbols", "XY", "--address", address]
+        with subprocess.Popen(feed, cwd=s.root, stdout=subprocess.DEVNULL) as process:
+            try:
+                refused_tick(s)
+                list(commands.give(s, "halt", "a test"))
+                with frozen(s, "redis"):
+                    wait_for(RARE, 60, lambda: all(name in probes.own_metrics(s) for name in RARE))
+                list(commands.give(s, "resume", "a test"))
+                yield watched
+            finally:
+                process.terminate()
+
+
+@pytest.fixture(scope="module")
+def answers(eventful: Market) -> dict[Query, list[float]]:
     """What Prometheus answers to each panel, all asked together, and again while one that must have data has none."""
     asked = [query for query in QUERIES if query.source == "prometheus"]
     found: dict[Query, list[float]] = {}
     deadline = time.monotonic() + PATIENCE_S
     with ThreadPoolExecutor(AT_ONCE) as threads:
         while missing := [query for query in asked if not found.get(query)]:
-            found.update(zip(missing, threads.map(lambda query: values(watched.settings, query), missing), strict=True))
+            found.update(zip(missing, threads.map(lambda query: values(eventful.settings, query), missing),
+                             strict=True))
             if all(query.place in EMPTY for query in missing if not found[query]) or time.monotonic() > deadline:
                 break
             time.sleep(1.0)
@@ -72,7 +91,7 @@ def test_panel_of_questdb_has_data(market: Market, query: Query) -> None:
 
 @pytest.mark.parametrize("query", [q for q in QUERIES if q.source == "prometheus"],
                          ids=lambda q: f"{q.place}: {q.text[:40]}")
-def test_panel_of_prometheus_has_data(watched: Market, answers: dict[Query, list[float]], query: Query) -> None:
+def test_panel_of_prometheus_has_data(answers: dict[Query, list[float]], query: Query) -> None:
     assert answers[query] or query.place in EMPTY, query.text
 
 
@@ -85,22 +104,10 @@ def span_names(bodies: list[Any]) -> list[set[str]]:
 
 
 def test_traces_of_a_running_market_reach_a_collector(market: Market) -> None:
-    bodies: list[Any] = []
     path = {"ensemble", "decision"}
-
-    class Collector(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with told() as (address, bodies):
         command = [str(market.settings.python), "-m", "sigmaflow", "traces", "--ratio", "0.1", "--lines",
-                   "--otlp", f"http://127.0.0.1:{server.server_address[1]}"]
+                   "--otlp", address]
         with subprocess.Popen(command, cwd=market.settings.root, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             first = json.loads(process.stdout.readline())
@@ -110,7 +117,6 @@ def test_traces_of_a_running_market_reach_a_collector(market: Market) -> None:
                          lambda: any(path <= names for names in span_names(bodies)))
             finally:
                 process.terminate()
-        server.shutdown()
     assert first["event"] == "decision" and first["tick"].startswith("market.ticks.v1:")
 
 

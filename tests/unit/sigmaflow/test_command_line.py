@@ -28,9 +28,9 @@ from sigmaflow.settings import ROOT, load
 WANTED = {"help", "start", "stop", "status", "restart", "logs", "clean", "setup-topics", "monitor-topics", "smoke-test",
           "dashboard", "metrics", "check", "test", "reference", "replay", "report", "audit", "doctor"}
 COMMANDS = dict(docs.commands())
-SILENT = {"up", "stop", "restart", "logs", "clean", "feed", "traces", "web",
+SILENT = {"up", "stop", "restart", "clean", "feed", "traces", "web",
           *(f"slow {name}" for name in ("fred", "rss", "alpaca", "reddit", "sentiment", "indicators"))}
-"""Commands without --json: they show nothing, or what others have written."""
+"""Commands without --json: they show nothing."""
 
 WRONG = [
     ("logs", "nothing"), ("savepoint", "--lst"), ("explain",), ("nonsense",), ("dlq", "nonsense"),
