@@ -117,9 +117,13 @@ def test_every_alert_has_a_case() -> None:
     assert {alert["alert"] for alert in alerts()} == set(CASES)
 
 
-def test_every_alert_but_one_is_caused_on_a_stack() -> None:
+NOT_CAUSED = {"FailedCommittables", "SlowDataStale"}
+"""Why: the head of tests/pipeline/monitoring/test_alerts.py."""
+
+
+def test_every_other_alert_is_caused_on_a_stack() -> None:
     caused = (ROOT / "tests" / "pipeline" / "monitoring" / "test_alerts.py").read_text()
-    assert {a["alert"] for a in alerts() if f'"{a["alert"]}"' not in caused} == {"FailedCommittables"}
+    assert {a["alert"] for a in alerts() if f'"{a["alert"]}"' not in caused} == NOT_CAUSED
 
 
 def test_every_alert_has_a_runbook_that_names_it_and_no_runbook_is_left_over() -> None:

@@ -1,8 +1,9 @@
 """Alerts fire because their cause was brought about, and end when it is mended: the shipped rules in a real Prometheus.
 
-Only durations are shorter than shipped (`ALERTS` in tests/conftest.py). FailedCommittables alone is left to
-tests/unit/test_monitoring_rules.py: the broker must refuse a transaction within the milliseconds between a checkpoint's
-end and its commit, in a job that has been running for seven minutes.
+Only durations are shorter than shipped (`ALERTS` in tests/conftest.py). Two are left to
+tests/unit/test_monitoring_rules.py: SlowDataStale, because no slow data is polled here, and FailedCommittables: the
+broker must refuse a transaction within the milliseconds between a checkpoint's end and its commit, in a job that has
+been running for seven minutes.
 """
 from __future__ import annotations
 
