@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -34,11 +33,3 @@ def topic(stack: Settings, contract: str) -> str:
     row = replace(schemas.topics()[contract], name=f"test.{uuid.uuid4().hex}")
     topics.setup(stack, [row], quiet=True)
     return row.name
-
-
-def reached(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
-        time.sleep(0.05)

@@ -18,7 +18,7 @@ from connectors.market.columns import GAP
 from sigmaflow import trials
 from sigmaflow.settings import Settings
 from tests import commands
-from tests.commands import reached
+from tests.waiting import wait_for
 
 WAITING = 2_000
 """Ticks that may wait for the broker in the second test: a hundredth of what production's queue holds."""
@@ -98,14 +98,14 @@ def stands(script: Endless) -> bool:
 def test_a_broker_that_hangs_stops_the_reading_and_nothing_is_dropped(stack: Settings, topic: str) -> None:
     script, kafka = Endless(), trials.pid(stack, "kafka")
     with venue(script) as address, commands.started(SHORT + RUN, address, topic) as feed:
-        reached(lambda: script.sent > 5_000)
+        wait_for("a stream of frames", 20, lambda: script.sent > 5_000)
         os.kill(kafka, signal.SIGSTOP)
         try:
-            reached(lambda: stands(script))                # queue, then sockets are full: the venue itself waits
+            wait_for("a full queue, full sockets and a venue that waits", 20, lambda: stands(script))
             held = script.sent
         finally:
             os.kill(kafka, signal.SIGCONT)
-        reached(lambda: script.sent > 2 * held + 5_000)    # as much as sockets and queue hold has gone through
+        wait_for("all that sockets and queue held, gone through,", 20, lambda: script.sent > 2 * held + 5_000)
         feed.send_signal(signal.SIGTERM)
         said = feed.communicate(timeout=30)[0]
     rows = [record.value for record in read_all(topic, stack)]

@@ -29,8 +29,9 @@ from sigmaflow import verify
 from sigmaflow.runs import Run
 from sigmaflow.settings import Settings
 from tests import commands
-from tests.commands import reached, topic
+from tests.commands import topic
 from tests.exposition import scraped
+from tests.waiting import wait_for
 from udfs import slow
 from udfs.slow import NONE, NOT_YET, SPEAKS, STALE, SlowValue
 
@@ -163,7 +164,7 @@ def test_the_profile_slow_knows_what_the_indicators_say_and_nothing_when_they_ar
     with Run("slow", "slow", taps="signals.v1", settings=stack) as r:
         r.writer.write(ticks.take(slice(0, 500)))
         r.writer.flush()
-        reached(lambda: r.ends()["signals.v1"] == 500)
+        wait_for("a signal for every tick", 20, lambda: r.ends()["signals.v1"] == 500)
         tell(stack, int(ticks.ts_event[2_500]))
         with commands.started(INDICATE, r.topic(INDICATORS), str(port)) as process:
             sent, partitions = 500, np.count_nonzero(r.written()["market.ticks.v1"])
@@ -173,7 +174,7 @@ def test_the_profile_slow_knows_what_the_indicators_say_and_nothing_when_they_ar
                 sent += 20
                 assert sent < 2_400
                 time.sleep(0.1)
-            reached(lambda: scraped(port)["sigmaflow_slow_items_total", ("indicators",)] == 2)
+            wait_for("two indicators", 20, lambda: scraped(port)["sigmaflow_slow_items_total", ("indicators",)] == 2)
             process.send_signal(signal.SIGTERM)
             said = process.communicate(timeout=30)[0]
         r.writer.write(ticks.take(slice(sent, 3_500)))
