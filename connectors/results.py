@@ -172,6 +172,7 @@ class Results:
             "fetch.queue.backoff.ms": 5,
             "queued.max.messages.kbytes": 32_768,
             "log_level": 0,
+            "on_commit": self._committed,
         })  # fmt: skip
 
     def run(self) -> None:
@@ -338,13 +339,20 @@ class Results:
         return True
 
     def _commit(self, batch: Batch) -> None:
-        """Commit the batch's offsets. A commit that fails is made good by the next: rows read again change nothing."""
+        """Commit the batch's offsets. A commit that fails is made good by the next: rows read again change nothing.
+
+        Without waiting: after a broker has hung, its client looks for the group's coordinator for minutes.
+        """
         try:
             if batch.offsets:
-                self._consumer.commit(offsets=batch.commits(), asynchronous=False)
+                self._consumer.commit(offsets=batch.commits(), asynchronous=True)
         except KafkaException as error:
+            self._committed(error.args[0], [])
+
+    def _committed(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
+        if error is not None:
             self.totals.errors["kafka"] += 1
-            log.warning("Kafka: offsets not committed: %s", error.args[0].str())
+            log.warning("Kafka: offsets not committed: %s", error.str())
 
     def _one(self, message: Message) -> None:
         topic = message.topic()

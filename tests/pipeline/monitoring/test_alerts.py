@@ -33,6 +33,7 @@ from sigmaflow.settings import Settings
 from tests.pipeline.monitoring.live import (
     BURST,
     BUSY,
+    RATE,
     SYMBOLS,
     Market,
     chain,
@@ -170,7 +171,8 @@ def test_a_busy_market_then_a_broker_that_hangs_and_a_disk_that_fills(watched: M
             wait_for("a lag of the results", 60, lambda: value(s, WAITING_RESULTS) > 60_000)
         with frozen(s, "kafka"):
             wait_firing(s, "ResultsLag", "FeedStale", "SourceIdle", "CheckpointsMissing", "DiskFilling", seconds=120)
-    wait_resolved(s, "FeedStale", "SourceIdle", "CheckpointsMissing", seconds=60)
+    wait_resolved(s, "FeedStale", "SourceIdle", "CheckpointsMissing", "ResultsLag", seconds=60)
+    wait_for("results that have caught up", 60, lambda: value(s, WAITING_RESULTS) < RATE)
 
 
 def account(settings: Settings) -> dict[str, Any]:
@@ -209,22 +211,21 @@ def test_a_bubble_and_a_crash(watched: Market) -> None:
     """
     s, limit = watched.settings, profiles.get("default").fills.max_gross
     wait_for("a position", 60, lambda: account(s)["gross"] > 0)
-    watched.stop()
-    market = Jumps(s)
+    with watched.without():
+        market = Jumps(s)
 
-    def refused() -> bool:
-        market.step(1.3 if account(s)["gross"] < 2 * limit else 1.0)
-        return "LimitBreach" in firing(s)
+        def refused() -> bool:
+            market.step(1.3 if account(s)["gross"] < 2 * limit else 1.0)
+            return "LimitBreach" in firing(s)
 
-    def halted() -> bool:
-        market.step(market.against)
-        return bool(account(s)["state"] == "HALTED")
+        def halted() -> bool:
+            market.step(market.against)
+            return bool(account(s)["state"] == "HALTED")
 
-    wait_for("orders beyond a limit", 60, refused)
-    wait_for("a halt", 60, halted)
-    wait_firing(s, "Drawdown", "KillSwitch", seconds=30)
-    over = account(s)["account_seq"]
-    watched.start()
+        wait_for("orders beyond a limit", 60, refused)
+        wait_for("a halt", 60, halted)
+        wait_firing(s, "Drawdown", "KillSwitch", seconds=30)
+        over = account(s)["account_seq"]
     wait_for("the market's own prices", 60, lambda: account(s)["account_seq"] > over + 50 * SYMBOLS)
     list(commands.give(s, "resume", "a test"))
     wait_resolved(s, "Drawdown", "KillSwitch", "LimitBreach", seconds=60)
