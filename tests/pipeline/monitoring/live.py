@@ -21,23 +21,23 @@ from tests.waiting import wait_for
 
 RATE, SYMBOLS = 800, 8
 """Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short."""
-BUSY, BURST = 20_000, 800_000
-"""Ticks a second of a market that the chain can follow; ticks that it needs seconds for."""
+BURST = 800_000
+"""Ticks that the chain needs seconds for."""
 WILD = ("--volatility", "2", "--information", "0.9")
 """A market whose book tells much: there is something to trade at once."""
 
 
 class Market:
-    """The market simulator as a process of the test's own, at a rate of its own."""
+    """The market simulator as a process of the test's own."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, rate: int = RATE) -> None:
+    def start(self) -> None:
         """Start it where it does not run."""
         if self._process is None:
-            command = [str(self.settings.python), "-m", "connectors.simulate", "--rate", str(rate),
+            command = [str(self.settings.python), "-m", "connectors.simulate", "--rate", str(RATE),
                        "--symbols", str(SYMBOLS), *WILD]
             self._process = subprocess.Popen(command, cwd=self.settings.root, stdout=subprocess.DEVNULL)
 
@@ -53,15 +53,6 @@ class Market:
             self._process.terminate()
             self._process.wait(60)
             self._process = None
-
-    @contextmanager
-    def at(self, rate: int) -> Iterator[None]:
-        """Another rate for a while, where it does not run."""
-        self.start(rate)
-        try:
-            yield
-        finally:
-            self.stop()
 
     @contextmanager
     def without(self) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """Alerts fire because their cause was brought about, and end when it is mended: the shipped rules in a real Prometheus.
 
-Only durations are shorter than shipped (`ALERTS` in tests/conftest.py). Two are left to
-tests/unit/test_monitoring_rules.py: SlowDataStale, because no slow data is polled here, and FailedCommittables: the
+Only durations are shorter than shipped (`ALERTS` in tests/conftest.py). Four are left to
+tests/unit/test_monitoring_rules.py: SlowDataStale, because no slow data is polled here; ResultsLag and LimitBreach,
+whose causes depend on how quick the machine is and on what a strategy happens to hold; and FailedCommittables: the
 broker must refuse a transaction within the milliseconds between a checkpoint's end and its commit, in a job that has
 been running for seven minutes.
 """
@@ -32,12 +33,9 @@ from sigmaflow.monitoring import metrics
 from sigmaflow.settings import Settings
 from tests.pipeline.monitoring.live import (
     BURST,
-    BUSY,
-    RATE,
     SYMBOLS,
     Market,
     chain,
-    firing,
     frozen,
     told,
     value,
@@ -45,11 +43,10 @@ from tests.pipeline.monitoring.live import (
     wait_resolved,
 )
 from tests.waiting import wait_for
-from udfs import profiles
 
-WAITING_TICKS, WAITING_RESULTS = f"sum({metrics.PENDING})", "sum(sigmaflow_consumer_lag_records)"
-"""How far the chain and the results process are behind. What their clients have fetched already counts, up to a few MB,
-and is read whatever becomes of the broker: so the lag to reach is well above that of the rules.
+WAITING_TICKS = f"sum({metrics.PENDING})"
+"""How far the chain is behind. What its client has fetched already counts, up to a few MB, and is read whatever
+becomes of the broker: so the lag to reach is well above that of the rules.
 """
 BAD_PER_S = 100
 STEP_S = 0.3
@@ -163,16 +160,11 @@ def test_a_results_process_that_is_away_and_an_audit_that_finds_something(watche
     wait_resolved(s, "TargetDown", "AuditMismatch", "UndecodableRecords", seconds=60)
 
 
-def test_a_busy_market_then_a_broker_that_hangs_and_a_disk_that_fills(watched: Market) -> None:
-    """More decisions than the results process takes while Redis holds it up; then nothing moves any more."""
+def test_a_silent_market_a_broker_that_hangs_and_a_disk_that_fills(watched: Market) -> None:
     s = watched.settings
-    with watched.without(), frozen(s, "redis"), filling(s.data_dir, 60):
-        with watched.at(BUSY):
-            wait_for("a lag of the results", 60, lambda: value(s, WAITING_RESULTS) > 60_000)
-        with frozen(s, "kafka"):
-            wait_firing(s, "ResultsLag", "FeedStale", "SourceIdle", "CheckpointsMissing", "DiskFilling", seconds=120)
-    wait_resolved(s, "FeedStale", "SourceIdle", "CheckpointsMissing", "ResultsLag", seconds=60)
-    wait_for("results that have caught up", 60, lambda: value(s, WAITING_RESULTS) < RATE)
+    with watched.without(), frozen(s, "kafka"), filling(s.data_dir, 60):
+        wait_firing(s, "FeedStale", "SourceIdle", "CheckpointsMissing", "DiskFilling", seconds=120)
+    wait_resolved(s, "FeedStale", "SourceIdle", "CheckpointsMissing", seconds=60)
 
 
 def account(settings: Settings) -> dict[str, Any]:
@@ -182,21 +174,20 @@ def account(settings: Settings) -> dict[str, Any]:
     return seen
 
 
-class Jumps:
-    """A market of one tick a step for each instrument that is known, in place of the simulated one."""
+class Crash:
+    """A market that moves against every position, a fifth with each step."""
 
     def __init__(self, settings: Settings) -> None:
         held = account(settings)["positions"]
         self._instruments = tuple(("SIM", position["symbol"]) for position in held)
         self._mids = np.array([position["mid"] for position in held])
-        self.against = np.array([0.8 if position["position"] > 0 else 1.25 for position in held])
-        """A fifth against each position."""
+        self._against = np.array([0.8 if position["position"] > 0 else 1.25 for position in held])
         self._writer = TickWriter(settings)
 
-    def step(self, factors: Any) -> None:
-        """One tick of each instrument, after a jump by these factors."""
+    def step(self) -> None:
+        """One tick of each instrument."""
         now, rows = time.time_ns(), len(self._mids)
-        self._mids *= factors
+        self._mids *= self._against
         whole = np.zeros(rows, np.int64)
         self._writer.write(Ticks(
             self._instruments, np.arange(rows), whole + now // 1_000, whole + now, whole + now, self._mids,
@@ -205,30 +196,23 @@ class Jumps:
         time.sleep(STEP_S)
 
 
-def test_a_bubble_and_a_crash(watched: Market) -> None:
-    """What is held becomes worth more than may be held, so orders are refused; then the market turns against it, and
-    the ledger stops trading by itself.
-    """
-    s, limit = watched.settings, profiles.get("default").fills.max_gross
+def test_a_crash(watched: Market) -> None:
+    """The market turns against what the account holds: the ledger stops trading by itself."""
+    s = watched.settings
     wait_for("a position", 60, lambda: account(s)["gross"] > 0)
     with watched.without():
-        market = Jumps(s)
-
-        def refused() -> bool:
-            market.step(1.3 if account(s)["gross"] < 2 * limit else 1.0)
-            return "LimitBreach" in firing(s)
+        crash = Crash(s)
 
         def halted() -> bool:
-            market.step(market.against)
+            crash.step()
             return bool(account(s)["state"] == "HALTED")
 
-        wait_for("orders beyond a limit", 60, refused)
         wait_for("a halt", 60, halted)
         wait_firing(s, "Drawdown", "KillSwitch", seconds=30)
         over = account(s)["account_seq"]
     wait_for("the market's own prices", 60, lambda: account(s)["account_seq"] > over + 50 * SYMBOLS)
     list(commands.give(s, "resume", "a test"))
-    wait_resolved(s, "Drawdown", "KillSwitch", "LimitBreach", seconds=60)
+    wait_resolved(s, "Drawdown", "KillSwitch", seconds=60)
 
 
 def test_a_job_that_fails_again_and_again(watched: Market) -> None:
@@ -262,4 +246,4 @@ def test_a_chain_that_does_not_run_and_goes_back(watched: Market) -> None:
 def test_what_is_mended_is_over(watched: Market) -> None:
     """What takes its time to be over, too."""
     wait_resolved(watched.settings, "JobNotRunning", "JobRestarting", "DiskFilling", "DeadLetters", "ConsumerLag",
-                  "ResultsLag", seconds=120)
+                  seconds=120)
