@@ -53,19 +53,15 @@ class SmallLog:
         found = (self.reader.read(m.value()) for m in messages(self.bootstrap, topic, 0))
         return [record for record in found if record["account"] == self.account]
 
-    def connect(self) -> ConfirmedWriter:
-        """Have a producer, so that the first message need not wait for one."""
-        if self._writer is None:
-            self._writer = ConfirmedWriter(self.bootstrap, WRITE_S, {"linger.ms": 0})
-        return self._writer
-
     def write(self, records: Sequence[dict[str, Any]]) -> None:
         """Append messages, once the log was read. Raises KafkaException where the broker does not confirm them.
 
         What became of them is then unknown, so the job must not go on but begin again from what the topic holds.
         """
+        if self._writer is None:
+            self._writer = ConfirmedWriter(self.bootstrap, WRITE_S, {"linger.ms": 0})
         key = self.account.encode()
-        self.connect().write(self.topic, [(key, self.chained.write(record)) for record in records], 0)
+        self._writer.write(self.topic, [(key, self.chained.write(record)) for record in records], 0)
 
 
 def messages(bootstrap: str, topic: str, first: int) -> Iterator[Message]:
@@ -130,12 +126,7 @@ class BrokerEdges:
         return [int(future.result().offset) for _, future in sorted(found.items(), key=lambda item: item[0].partition)]
 
     def frontiers(self) -> list[Frontier]:
-        """All frontiers of this account, the recorded ones first.
-
-        The clients for the next ones connect now: later all ticks of the account would wait for that.
-        """
-        self.ends()
-        self.frontier_log.connect()
+        """All frontiers of this account, the recorded ones first."""
         return [Frontier(row["partition"], row["offset"], row["ts_order"]) for row in self.frontier_log.read()]
 
     def write(self, frontiers: Sequence[Frontier]) -> None:
