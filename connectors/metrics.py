@@ -15,6 +15,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from sigmaflow.errors import UserError
 
 Row = Mapping[str, Any]
 STATES = ("ACTIVE", "REDUCING", "HALTED")
@@ -257,6 +260,21 @@ def serve(collectors: Iterable[Collector], host: str, port: int) -> Any:
     ProcessCollector(registry=registry)
     server, _ = start_http_server(port, addr=host, registry=registry)
     return server
+
+
+@contextmanager
+def serving(stage: str, collectors: Iterable[Collector], host: str, port: int) -> Iterator[None]:
+    """Serve metrics of a command while it runs; port 0 serves none. Raises UserError for a taken port."""
+    try:
+        server = serve(collectors, host, port) if port else None
+    except OSError as error:
+        raise UserError(stage, f"port {port} must be free for metrics", error.strerror or str(error),
+                        "give --metrics-port") from None
+    try:
+        yield
+    finally:
+        if server is not None:
+            server.shutdown()
 
 
 Samples = Mapping[Any, float]

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from connectors.consume import Undecodable, follow
+from connectors.metrics import serving
 from connectors.slow import indicators, sentiment
 from connectors.slow.alpaca_news import AlpacaNews
 from connectors.slow.fred import Fred
@@ -24,7 +25,7 @@ from connectors.slow.poll import Poller
 from connectors.slow.reddit import Reddit
 from connectors.slow.rss import Rss
 from connectors.slow.source import STAGE
-from connectors.venues.command import VENUES, serving
+from connectors.venues.command import VENUES
 from sigmaflow.settings import Settings, load
 
 SOURCES: dict[str, Callable[..., Any]] = {"fred": Fred, "rss": Rss, "alpaca": AlpacaNews, "reddit": Reddit}

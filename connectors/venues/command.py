@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from prometheus_client.registry import Collector
-
 from connectors.market.columns import Instrument
-from connectors.metrics import serve
+from connectors.metrics import serving
 from connectors.resume import next_seqs, numbering
 from connectors.ticks import TOPIC, TickWriter
 from connectors.venues.alpaca import Alpaca
@@ -64,21 +61,6 @@ def _venue(name: str, address: str, rest_address: str) -> Any:
 def _port(settings: Settings, name: str) -> int:
     """The ports after the one of the results: one a venue."""
     return settings.metrics.port + 1 + list(VENUES).index(name)
-
-
-@contextmanager
-def serving(stage: str, collectors: Iterable[Collector], host: str, port: int) -> Iterator[None]:
-    """Serve metrics of a command while it runs; port 0 serves none. Raises UserError for a taken port."""
-    try:
-        server = serve(collectors, host, port) if port else None
-    except OSError as error:
-        raise UserError(stage, f"port {port} must be free for metrics", error.strerror or str(error),
-                        "give --metrics-port") from None
-    try:
-        yield
-    finally:
-        if server is not None:
-            server.shutdown()
 
 
 async def _until_signalled(feed: Feed) -> None:
