@@ -35,8 +35,9 @@ def market(stack: Settings) -> Iterator[Market]:
 
 
 @pytest.fixture(scope="package")
-def watched(market: Market) -> Market:
-    """Skip where there is no Prometheus."""
-    if market.settings.prometheus.executable is None:
+def watched(stack: Settings, request: pytest.FixtureRequest) -> Market:
+    """The market where there is a Prometheus; without one it is not even started."""
+    if stack.prometheus.executable is None:
         pytest.skip("Prometheus is not installed on this machine")
-    return market
+    running: Market = request.getfixturevalue("market")
+    return running

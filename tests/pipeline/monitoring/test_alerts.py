@@ -49,7 +49,8 @@ WAITING_TICKS = f"sum({metrics.PENDING})"
 becomes of the broker: so the lag to reach is well above that of the rules.
 """
 BAD_PER_S = 100
-STEP_S = 0.3
+LOSS = 0.25
+"""Of the equity, and more than what halts an account of the default profile."""
 FREE_PART = 0.02
 """Part of the free space that is taken to let the disk fill."""
 
@@ -175,40 +176,41 @@ def account(settings: Settings) -> dict[str, Any]:
 
 
 class Crash:
-    """A market that moves against every position, a fifth with each step."""
+    """A market that turns against every position at once: what is held long is worth a tenth, what is sold short ten
+    times as much. In steps the account would sell before its loss is large, and nothing would be left to lose.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        held = account(settings)["positions"]
+        held = [position for position in account(settings)["positions"] if position["position"]]
         self._instruments = tuple(("SIM", position["symbol"]) for position in held)
-        self._mids = np.array([position["mid"] for position in held])
-        self._against = np.array([0.8 if position["position"] > 0 else 1.25 for position in held])
-        self._writer = TickWriter(settings)
+        self._mids = np.array([position["mid"] * (0.1 if position["position"] > 0 else 10.0) for position in held])
+        self.loss = sum(position["position"] * (position["mid"] - mid)
+                        for position, mid in zip(held, self._mids, strict=True))
 
-    def step(self) -> None:
-        """One tick of each instrument."""
+    def go_on(self, settings: Settings) -> None:
+        """One tick of each instrument at these prices. An account shows what a tick did to it with a later one."""
         now, rows = time.time_ns(), len(self._mids)
-        self._mids *= self._against
         whole = np.zeros(rows, np.int64)
-        self._writer.write(Ticks(
+        writer = TickWriter(settings)
+        writer.write(Ticks(
             self._instruments, np.arange(rows), whole + now // 1_000, whole + now, whole + now, self._mids,
             self._mids * 1.0001, whole + 1.0, whole + 1.0, whole + np.nan, whole + np.nan, whole, whole))
-        self._writer.flush()
-        time.sleep(STEP_S)
+        writer.flush()
 
 
 def test_a_crash(watched: Market) -> None:
     """The market turns against what the account holds: the ledger stops trading by itself."""
     s = watched.settings
-    wait_for("a position", 60, lambda: account(s)["gross"] > 0)
+    wait_for("something to lose", 120, lambda: Crash(s).loss > LOSS * account(s)["peak_equity"])
     with watched.without():
         crash = Crash(s)
 
         def halted() -> bool:
-            crash.step()
-            return bool(account(s)["state"] == "HALTED")
+            crash.go_on(s)
+            return (account(s)["state"], account(s)["state_cause"]) == ("HALTED", "DRAWDOWN")
 
         wait_for("a halt", 60, halted)
-        wait_firing(s, "Drawdown", "KillSwitch", seconds=30)
+        wait_firing(s, "Drawdown", "KillSwitch", seconds=60)
         over = account(s)["account_seq"]
     wait_for("the market's own prices", 60, lambda: account(s)["account_seq"] > over + 50 * SYMBOLS)
     list(commands.give(s, "resume", "a test"))
