@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -113,3 +116,33 @@ def polled(reply: Callable[[Asked], Reply], source: Callable[[str], Source], log
 
     return asyncio.run(run())
 
+
+@contextmanager
+def growing(port: int = 0) -> Iterator[str]:
+    """The address of a feed that has an entry more at each look, and shows the last thirty.
+
+    On any free port, or on this one.
+    """
+    count = [0]
+
+    class Feed(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            count[0] += 1
+            items = "".join(f"<item><title>n{i}</title><guid>g{i}</guid></item>"
+                            for i in range(count[0], max(0, count[0] - 30), -1))
+            body = f"<rss version='2.0'><channel><title>t</title>{items}</channel></rss>".encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Feed)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/feed"
+    finally:
+        server.shutdown()
+        server.server_close()

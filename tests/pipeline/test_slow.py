@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -31,6 +27,7 @@ from sigmaflow.settings import Settings
 from tests import commands
 from tests.commands import topic
 from tests.exposition import scraped
+from tests.slow_server import growing
 from tests.waiting import wait_for
 from udfs import slow
 from udfs.slow import NONE, NOT_YET, SPEAKS, STALE, SlowValue
@@ -55,31 +52,6 @@ DAY_NS = 86_400 * 1_000_000_000
 SILENCE = ("SPEAKS", "NONE", "NOT_YET", "STALE")
 """Symbols of signals.v1 in the order of the codes of udfs/slow.py."""
 ALPHAS = {"macro_gauge": "macro", "news_sentiment": "sentiment"}
-
-
-@contextmanager
-def growing() -> Iterator[str]:
-    """The address of a feed that has an entry more at each look, and shows the last thirty."""
-    count = [0]
-
-    class Feed(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            count[0] += 1
-            items = "".join(f"<item><title>n{i}</title><guid>g{i}</guid></item>"
-                            for i in range(count[0], max(0, count[0] - 30), -1))
-            body = f"<rss version='2.0'><channel><title>t</title>{items}</channel></rss>".encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Feed)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/feed"
-    server.shutdown()
 
 
 def polled(address: str, name: str, number: int) -> None:
