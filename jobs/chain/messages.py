@@ -19,7 +19,8 @@ from schemas.packed import Packed
 HOT, LEDGER, NEXT = 0, 1, 2
 """Where an emission goes: at-least-once topics, exactly-once topics, the next operator."""
 
-ROWS = "rows"
+ROWS, CHECKPOINT = "rows", "checkpoint"
+"""Sources of micro-batches that are no topics: rows of shards, and the word that a checkpoint's barrier follows."""
 
 PROPOSALS, INTENTS, FRONTIERS = "proposals.v1", "intents.v1", "frontiers.v1"
 COMMANDS, RULINGS, INDICATORS = "commands.v1", "rulings.v1", "indicators.v1"

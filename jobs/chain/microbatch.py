@@ -20,7 +20,7 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
-from jobs.chain.messages import HOT, LEDGER, NEXT, Emission, MicroBatch
+from jobs.chain.messages import CHECKPOINT, HOT, LEDGER, NEXT, Emission, MicroBatch
 from jobs.chain.meters import Counter, Meters, Seen
 from jobs.chain.packing import pack, unpack
 from udfs.stage import Store
@@ -47,24 +47,48 @@ class Worker(Protocol):
 
 
 class FlinkStore:
-    """A worker's store in Flink's keyed state: valid while its key is the current one."""
+    """A worker's store in Flink's keyed state: used while its key is the current one.
+
+    What is put waits here until `flush`. A write into the JVM costs tens of microseconds, and a busy worker makes some
+    at every call, but only what stands there at a checkpoint is ever read.
+    """
 
     def __init__(self, state: MapState) -> None:
         self._state = state
+        self._waiting: dict[str, bytes | None] = {}
 
     def get(self, key: str) -> bytes | None:
+        if key in self._waiting:
+            return self._waiting[key]
         found = self._state.get(key)
         return None if found is None else bytes(found)
 
     def put(self, key: str, value: bytes) -> None:
-        self._state.put(key, value)
+        self._waiting[key] = value
 
     def remove(self, key: str) -> None:
-        self._state.remove(key)
+        self._waiting[key] = None
+
+    @property
+    def flushed(self) -> bool:
+        """Whether Flink's state has all of it."""
+        return not self._waiting
+
+    def flush(self) -> None:
+        """Write what waits into Flink's state."""
+        for key, value in self._waiting.items():
+            if value is None:
+                self._state.remove(key)
+            else:
+                self._state.put(key, value)
+        self._waiting.clear()
 
 
 class MicroBatchOperator(KeyedProcessFunction):
     """Runs one worker for each key. `beat_ms` above 0 calls `idle` that often, from the first micro-batch on.
+
+    State reaches Flink when a micro-batch of source CHECKPOINT comes, which every input sends right before the barrier
+    of a checkpoint. Barriers are aligned, so nothing but a timer comes between the last of them and the snapshot.
 
     `topics`: what the worker may write; a topic's number in a payload is its place there.
     """
@@ -74,7 +98,8 @@ class MicroBatchOperator(KeyedProcessFunction):
         self._numbers = {topic: number for number, topic in enumerate(topics)}
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self._store = FlinkStore(runtime_context.get_map_state(MapStateDescriptor("stages", Types.STRING(), PACKED)))
+        self._state = runtime_context.get_map_state(MapStateDescriptor("stages", Types.STRING(), PACKED))
+        self._stores: dict[int, FlinkStore] = {}
         self._workers: dict[int, Worker] = {}
         self._beats: dict[int, int] = {}
         group = runtime_context.get_metrics_group()
@@ -87,6 +112,10 @@ class MicroBatchOperator(KeyedProcessFunction):
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         key = ctx.get_current_key()
+        if value[0] == CHECKPOINT:
+            if key in self._stores:
+                self._stores[key].flush()
+            return
         if self._beat_ms:
             self._schedule(key, ctx)
         worker, began = self._worker(key), time.perf_counter()
@@ -98,7 +127,10 @@ class MicroBatchOperator(KeyedProcessFunction):
         key = ctx.get_current_key()
         self._beats.pop(key, None)
         worker, began = self._worker(key), time.perf_counter()
+        flushed = self._stores[key].flushed
         emitted = worker.idle()
+        if flushed:  # the barrier may be next
+            self._stores[key].flush()
         if worker.seen.ticks:
             self._meters.call(time.perf_counter() - began, worker.seen)
         self._schedule(key, ctx)
@@ -106,7 +138,8 @@ class MicroBatchOperator(KeyedProcessFunction):
 
     def _worker(self, key: int) -> Worker:
         if key not in self._workers:
-            self._workers[key] = self._make(key, self._store)
+            self._stores[key] = FlinkStore(self._state)
+            self._workers[key] = self._make(key, self._stores[key])
         return self._workers[key]
 
     def _rows(self, emissions: Sequence[Emission]) -> Iterator[Row]:

@@ -24,6 +24,7 @@ from jobs.chain.commands import group
 from jobs.chain.contracts import Contracts, lookup
 from jobs.chain.edges import BrokerEdges, SmallLog
 from jobs.chain.messages import (
+    CHECKPOINT,
     COMMANDS,
     EXACTLY_ONCE,
     FRONTIERS,
@@ -97,7 +98,7 @@ class Topology:
                 'scan.startup.mode' = 'earliest-offset')""")
         rows = jvm.rows_of(self.tables, f"SELECT v, topic, shard, `offset`, `timestamp` FROM `{title}`")
         return jvm.run("MicroBatches", rows, KEYED, f"micro-batches of {title}",
-                       [o.batch_ms, MOST, " ".join(names), " ".join(topics), " ".join(map(str, keys))])
+                       [o.batch_ms, MOST, " ".join(names), " ".join(topics), " ".join(map(str, keys)), CHECKPOINT])
 
     def shards(self, plan: ShardPlan) -> DataStream:
         """Run a shard plan over its topic; what its workers give."""
@@ -131,7 +132,7 @@ class Topology:
 
     def next(self, stream: DataStream) -> DataStream:
         """What an operator gives for the account's, keyed for it."""
-        return jvm.run("Rows", stream, KEYED, "rows for the account", [NEXT, ROWS, GATHER_MS])
+        return jvm.run("Rows", stream, KEYED, "rows for the account", [NEXT, ROWS, GATHER_MS, CHECKPOINT])
 
     def write(self) -> None:
         """Send every operator's messages to Kafka and build the job."""
@@ -219,6 +220,8 @@ def start(job: str, options: Options) -> Topology:
 
 def environment(streams: StreamExecutionEnvironment) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
     """It with its tables."""
+    # State is written when the word before a barrier comes (jobs/chain/microbatch.py), so none may overtake it.
+    streams.get_checkpoint_config().disable_unaligned_checkpoints()
     tables = StreamTableEnvironment.create(streams)
     # Order: two writers of one partition would mix the account's messages, so what surrounds the Python operators runs
     # once; they take the job's parallelism. No choice of a deployment, hence not in flink-conf.

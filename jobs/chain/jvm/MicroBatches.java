@@ -5,7 +5,8 @@
 // Layout, little endian, n messages: n, offsets, timestamps in seconds, lengths (-1 for null), each of 8 bytes; the
 // bytes of the messages. Read by jobs/chain/packing.py.
 //
-// Nothing is held across a checkpoint: what waits leaves before the barrier.
+// Nothing is held across a checkpoint: what waits leaves before the barrier, and behind it, for every key, an empty
+// micro-batch that tells the operator in Python to write its state.
 public class MicroBatches extends org.apache.flink.streaming.api.operators.AbstractStreamOperator
         implements org.apache.flink.streaming.api.operators.OneInputStreamOperator,
         org.apache.flink.streaming.api.operators.BoundedOneInput,
@@ -22,12 +23,14 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
     private final org.apache.flink.table.data.StringData[] topics;
     private final String[] names;
     private final int[] keys;
+    private final String checkpoint;
     private final java.util.ArrayList waiting = new java.util.ArrayList();
     private final org.apache.flink.streaming.runtime.streamrecord.StreamRecord out =
             new org.apache.flink.streaming.runtime.streamrecord.StreamRecord(null);
     private boolean timed = false;
 
-    // references: milliseconds, most messages of a micro-batch, topics in Kafka, what to call them, keys by partition
+    // references: milliseconds, most messages of a micro-batch, topics in Kafka, what to call them, keys by partition,
+    // the source that tells of a checkpoint
     public MicroBatches(Object[] references, org.apache.flink.streaming.runtime.tasks.StreamTask task,
             org.apache.flink.streaming.api.graph.StreamConfig config,
             org.apache.flink.streaming.api.operators.Output output,
@@ -45,6 +48,7 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
         for (int i = 0; i < spread.length; i++) {
             this.keys[i] = Integer.parseInt(spread[i]);
         }
+        this.checkpoint = (String) references[5];
         this.setup(task, config, output);
         this.setProcessingTimeService(time);
     }
@@ -85,12 +89,19 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
         sendAll();
     }
 
-    public void prepareSnapshotPreBarrier(long checkpoint) throws Exception {
-        sendAll();
+    public void prepareSnapshotPreBarrier(long id) throws Exception {
+        settle();
     }
 
     public void endInput() throws Exception {
+        settle();
+    }
+
+    private void settle() {
         sendAll();
+        for (int i = 0; i < keys.length; i++) {
+            collect(keys[i], checkpoint, 0, new byte[0]);
+        }
     }
 
     private void sendAll() {
@@ -104,8 +115,12 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
             return;
         }
         int key = keys[Math.min(batch.partition, keys.length - 1)];
+        collect(key, names[batch.topic], batch.partition, batch.packed());
+    }
+
+    private void collect(int key, String source, int partition, byte[] payload) {
         org.apache.flink.types.Row value = org.apache.flink.types.Row.of(
-                new Object[] {names[batch.topic], Integer.valueOf(batch.partition), batch.packed()});
+                new Object[] {source, Integer.valueOf(partition), payload});
         output.collect(out.replace(org.apache.flink.types.Row.of(new Object[] {Integer.valueOf(key), value})));
     }
 

@@ -2,7 +2,8 @@
 // together, because a call of that operator costs more than the rows of one shard in a quiet market.
 //
 // Layout, little endian: shard and length, of 4 bytes each, and so many bytes, again and again. Read by
-// jobs/chain/packing.py. Nothing is held across a checkpoint: what waits leaves before the barrier.
+// jobs/chain/packing.py. Nothing is held across a checkpoint: what waits leaves before the barrier, and behind it an empty
+// micro-batch that tells the account to write its state.
 public class Rows extends org.apache.flink.streaming.api.operators.AbstractStreamOperator
         implements org.apache.flink.streaming.api.operators.OneInputStreamOperator,
         org.apache.flink.streaming.api.operators.BoundedOneInput,
@@ -15,6 +16,7 @@ public class Rows extends org.apache.flink.streaming.api.operators.AbstractStrea
 
     private final int sink;
     private final String source;
+    private final String checkpoint;
     private final long millis;
     private final Integer key = Integer.valueOf(0);
     private final java.util.ArrayList waiting = new java.util.ArrayList();
@@ -23,7 +25,8 @@ public class Rows extends org.apache.flink.streaming.api.operators.AbstractStrea
     private int size = 0;
     private boolean timed = false;
 
-    // references: the sink that means the next operator, the source that it is told, milliseconds
+    // references: the sink that means the next operator, the source that it is told, milliseconds, the source that
+    // tells of a checkpoint
     public Rows(Object[] references, org.apache.flink.streaming.runtime.tasks.StreamTask task,
             org.apache.flink.streaming.api.graph.StreamConfig config,
             org.apache.flink.streaming.api.operators.Output output,
@@ -31,6 +34,7 @@ public class Rows extends org.apache.flink.streaming.api.operators.AbstractStrea
         this.sink = ((Number) references[0]).intValue();
         this.source = (String) references[1];
         this.millis = ((Number) references[2]).longValue();
+        this.checkpoint = (String) references[3];
         this.setup(task, config, output);
         this.setProcessingTimeService(time);
     }
@@ -57,12 +61,17 @@ public class Rows extends org.apache.flink.streaming.api.operators.AbstractStrea
         send();
     }
 
-    public void prepareSnapshotPreBarrier(long checkpoint) throws Exception {
-        send();
+    public void prepareSnapshotPreBarrier(long id) throws Exception {
+        settle();
     }
 
     public void endInput() throws Exception {
+        settle();
+    }
+
+    private void settle() {
         send();
+        collect(checkpoint, new byte[0]);
     }
 
     private void send() {
@@ -79,8 +88,12 @@ public class Rows extends org.apache.flink.streaming.api.operators.AbstractStrea
         }
         waiting.clear();
         size = 0;
+        collect(source, to.array());
+    }
+
+    private void collect(String from, byte[] payload) {
         org.apache.flink.types.Row value = org.apache.flink.types.Row.of(
-                new Object[] {source, Integer.valueOf(0), to.array()});
+                new Object[] {from, Integer.valueOf(0), payload});
         output.collect(out.replace(org.apache.flink.types.Row.of(new Object[] {key, value})));
     }
 }
