@@ -17,6 +17,7 @@ import pickle
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -246,6 +247,9 @@ class Merge:
             chunk.rows = Rows(np.ascontiguousarray(chunk.rows.ints[:, chunk.start:]),
                               np.ascontiguousarray(chunk.rows.floats[:, chunk.start:]))
             chunk.start = 0
-            self.store.put(f"chunk:{chunk.number}", pickle.dumps(chunk.rows))
+            self.store.put(f"chunk:{chunk.number}", partial(pickle.dumps, chunk.rows))
+        self.store.put(META, self._packed)
+
+    def _packed(self) -> bytes:
         waiting = [[(chunk.number, chunk.start) for chunk in chunks] for chunks in self._waiting]
-        self.store.put(META, pickle.dumps((self.seq, self.seen, self._latest, self._skipped, self._number, waiting)))
+        return pickle.dumps((self.seq, self.seen, self._latest, self._skipped, self._number, waiting))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,7 +49,8 @@ class Store(Protocol):
 
     def get(self, key: str) -> bytes | None: ...
 
-    def put(self, key: str, value: bytes) -> None: ...
+    def put(self, key: str, make: Callable[[], bytes]) -> None:
+        """Keep what `make` gives: now, or what it gives when the state is next written."""
 
     def remove(self, key: str) -> None: ...
 
@@ -91,7 +93,7 @@ class KeyedState:
         found = self.slots.get(name)
         if found is None:
             found = self._add(name)
-            self.store.put(NAMES, b"\0".join(self.names))
+            self.store.put(NAMES, lambda: b"\0".join(self.names))
         return found
 
     def _add(self, name: bytes) -> int:
@@ -115,10 +117,12 @@ class KeyedState:
 
     def save(self, slots: Iterable[int]) -> None:
         """Write back the shared records and the pages of these slots."""
-        self.store.put(SHARED, self.digest + b"".join(state.shared.tobytes() for state in self.states))
+        self.store.put(SHARED, lambda: self.digest + b"".join(state.shared.tobytes() for state in self.states))
         for start in sorted({slot // self.page * self.page for slot in slots}):
-            packed = b"".join(state.symbols[start:start + self.page].tobytes() for state in self.states)
-            self.store.put(f"page/{start}", self.digest + packed)
+            self.store.put(f"page/{start}", partial(self._page, start))
+
+    def _page(self, start: int) -> bytes:
+        return self.digest + b"".join(state.symbols[start:start + self.page].tobytes() for state in self.states)
 
     def run(self, columns: Columns) -> Columns:
         """All stages, one after another, over one micro-batch."""

@@ -5,7 +5,7 @@ partition is known, so that nothing waits for a silent one: the order is that of
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from jobs.chain import plans
 from jobs.chain.account import AccountWorker
@@ -38,7 +38,7 @@ class Forgetful:
         """Nothing is there."""
         return None
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, make: Callable[[], bytes]) -> None:
         """Keep nothing."""
 
     def remove(self, key: str) -> None:

@@ -5,7 +5,7 @@ messages for each shard; what comes out is one list of messages for each partiti
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -28,9 +28,9 @@ ACCOUNT_JOBS = ("pipeline", "sizing", "fills")
 class Memory(dict[str, bytes]):
     """A worker's store in a dictionary."""
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, make: Callable[[], bytes]) -> None:
         """Keep a value."""
-        self[key] = value
+        self[key] = make()
 
     def remove(self, key: str) -> None:
         """Forget a value."""

@@ -84,7 +84,7 @@ class Ledger:
             chain = linked(chain, whole[start + HEADER:end])
             whole[end:end + TAIL] = b"\x40" + chain
         self._chain = chain
-        self._store.put(CHAIN, chain)
+        self._store.put(CHAIN, lambda: self._chain)
         return records
 
     def _constant(self, rows: int, *names: str) -> Columns:

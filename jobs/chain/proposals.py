@@ -37,7 +37,7 @@ class Proposals:
             return None
         columns = admission.take(columns, fresh)
         self._last = int(columns["account_seq"][-1])
-        self._store.put(LAST, b"%d" % self._last)
+        self._store.put(LAST, lambda: b"%d" % self._last)
         return columns | {
             "slot": self._slots.find(columns["venue"], columns["symbol"]), "intent": columns["intent_seq"],
             "spread": FORMULAS["spread"].over(columns["bid"], columns["ask"]),

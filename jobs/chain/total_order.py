@@ -108,7 +108,7 @@ class TotalOrder:
             self._numbers[name] = len(self._names)
             self._names.append(name)
             self._slots = np.append(self._slots, -1)
-            self._store.put(ARRIVALS, b"\0".join(self._names))
+            self._store.put(ARRIVALS, lambda: b"\0".join(self._names))
         return self._numbers[name]
 
     def _located(self, numbers: np.ndarray) -> np.ndarray:
