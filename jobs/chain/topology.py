@@ -222,6 +222,8 @@ def environment(streams: StreamExecutionEnvironment) -> tuple[StreamExecutionEnv
     """It with its tables."""
     # State is written when the word before a barrier comes (jobs/chain/microbatch.py), so none may overtake it.
     streams.get_checkpoint_config().disable_unaligned_checkpoints()
+    # Order comes from frontiers (udfs/order.py); nothing here reads a watermark.
+    streams.get_config().set_auto_watermark_interval(0)
     tables = StreamTableEnvironment.create(streams)
     # Order: two writers of one partition would mix the account's messages, so what surrounds the Python operators runs
     # once; they take the job's parallelism. No choice of a deployment, hence not in flink-conf.

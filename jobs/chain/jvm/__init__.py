@@ -45,6 +45,7 @@ def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: s
     made = java.org.apache.flink.streaming.api.transformations.OneInputTransformation(
         before, title, factory, _type(out), before.getParallelism(), False)
     made.setUid(title)
+    made.setBufferTimeout(0)  # what leaves the thread is whole micro-batches: nothing is gained by waiting for more
     group = before.getSlotSharingGroup()
     if group.isPresent():
         made.setSlotSharingGroup(group.get())
