@@ -19,8 +19,10 @@ from sigmaflow import alerts, probes, submit, trials
 from sigmaflow.settings import Settings
 from tests.waiting import wait_for
 
-RATE, SYMBOLS = 800, 8
-"""Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short."""
+RATE, SYMBOLS, FIRST = 800, 8, 4
+"""Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short. Symbols that
+trade while the others stand still.
+"""
 BURST = 800_000
 """Ticks that the chain needs seconds for."""
 WILD = ("--volatility", "2", "--information", "0.9")
@@ -34,11 +36,11 @@ class Market:
         self.settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, symbols: int = SYMBOLS) -> None:
         """Start it where it does not run."""
         if self._process is None:
             command = [str(self.settings.python), "-m", "connectors.simulate", "--rate", str(RATE),
-                       "--symbols", str(SYMBOLS), *WILD]
+                       "--symbols", str(symbols), *WILD]
             self._process = subprocess.Popen(command, cwd=self.settings.root, stdout=subprocess.DEVNULL)
 
     def burst(self, ticks: int) -> None:
@@ -62,6 +64,14 @@ class Market:
             yield
         finally:
             self.start()
+
+    @contextmanager
+    def of_the_first(self) -> Iterator[None]:
+        """With the first few symbols only for a while."""
+        with self.without():
+            self.start(FIRST)
+            yield
+            self.stop()
 
 
 def chain(settings: Settings, savepoint: str | None = None) -> None:

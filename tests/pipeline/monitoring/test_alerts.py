@@ -1,9 +1,8 @@
 """Alerts fire because their cause was brought about, and end when it is mended: the shipped rules in a real Prometheus.
 
-Only durations are shorter than shipped (`ALERTS` in tests/conftest.py). Two are left to
-tests/unit/test_monitoring_rules.py: LimitBreach, which depends on what a strategy happens to hold, as sizing keeps its
-targets within the limits; and FailedCommittables: the broker must refuse a transaction within the milliseconds between
-a checkpoint's end and its commit, in a job that has been running for seven minutes.
+Only durations are shorter than shipped (`ALERTS` in tests/conftest.py). FailedCommittables is left to
+tests/unit/test_monitoring_rules.py: the broker must refuse a transaction within the milliseconds between a checkpoint's
+end and its commit, in a job that has been running for seven minutes.
 """
 from __future__ import annotations
 
@@ -26,6 +25,7 @@ from confluent_kafka import Producer
 from connectors import snapshot
 from connectors.host_metrics import leave
 from connectors.market.columns import Ticks
+from connectors.market.simulator import symbol_names
 from connectors.ticks import TickWriter
 from sigmaflow import __main__ as program
 from sigmaflow import commands, submit, supervise
@@ -34,6 +34,7 @@ from sigmaflow.monitoring import metrics
 from sigmaflow.settings import Settings
 from tests.pipeline.monitoring.live import (
     BURST,
+    FIRST,
     SYMBOLS,
     Market,
     chain,
@@ -53,6 +54,8 @@ becomes of the broker: so the lag to reach is well above that of the rules.
 BAD_PER_S = 100
 LOSS = 0.25
 """Of the equity, and more than what halts an account of the default profile."""
+SETTLED_S = 2.0
+"""After which the live view shows the last of the symbols that stand still."""
 FREE_PART = 0.02
 """Part of the free space that is taken to let the disk fill."""
 
@@ -197,13 +200,15 @@ def account(settings: Settings) -> dict[str, Any]:
 
 
 class Crash:
-    """A market that turns against every position at once: what is held long is worth a tenth, what is sold short a
-    thousand times as much, so that little of it is enough. In steps the account would sell before its loss is large,
-    and nothing would be left to lose.
+    """A market that turns against every position in some symbols at once: what is held long is worth a tenth, what is
+    sold short a thousand times as much, so that little of it is enough. In steps the account would sell before its loss
+    is large, and nothing would be left to lose.
     """
 
     def __init__(self, settings: Settings) -> None:
-        held = [position for position in account(settings)["positions"] if position["position"]]
+        first = symbol_names(FIRST)
+        held = [position for position in account(settings)["positions"]
+                if position["position"] and position["symbol"] not in first]
         self._instruments = tuple(("SIM", position["symbol"]) for position in held)
         self._mids = np.array([position["mid"] * (0.1 if position["position"] > 0 else 1_000.0) for position in held])
         self.loss = sum(position["position"] * (position["mid"] - mid)
@@ -220,19 +225,33 @@ class Crash:
         writer.flush()
 
 
+@contextmanager
+def cornered(market: Market) -> Iterator[Crash]:
+    """With the first symbols only, from a moment on at which the others are held so that a crash takes much."""
+    s = market.settings
+    while True:
+        wait_for("something to lose", 120, lambda: Crash(s).loss > LOSS * account(s)["peak_equity"])
+        with market.of_the_first():
+            time.sleep(SETTLED_S)
+            crash = Crash(s)
+            if crash.loss > LOSS * account(s)["peak_equity"]:
+                yield crash
+                return
+
+
 def test_a_crash(watched: Market) -> None:
-    """The market turns against what the account holds: the ledger stops trading by itself."""
+    """The market turns against what the account holds: the ledger stops trading by itself. What is wanted in symbols
+    that still trade is judged all the same, and what was sold short is worth more than all that may be held.
+    """
     s = watched.settings
-    wait_for("something to lose", 120, lambda: Crash(s).loss > LOSS * account(s)["peak_equity"])
-    with watched.without():
-        crash = Crash(s)
+    with cornered(watched) as crash:
 
         def halted() -> bool:
             crash.go_on(s)
             return (account(s)["state"], account(s)["state_cause"]) == ("HALTED", "DRAWDOWN")
 
         wait_for("a halt", 60, halted)
-        wait_firing(s, "Drawdown", "KillSwitch", seconds=60)
+        wait_firing(s, "Drawdown", "KillSwitch", "LimitBreach", seconds=90)
         over = account(s)["account_seq"]
     wait_for("the market's own prices", 60, lambda: account(s)["account_seq"] > over + 50 * SYMBOLS)
     list(commands.give(s, "resume", "a test"))
@@ -272,4 +291,4 @@ def test_a_chain_that_does_not_run_and_goes_back(watched: Market) -> None:
 def test_what_is_mended_is_over(watched: Market) -> None:
     """What takes its time to be over, too."""
     wait_resolved(watched.settings, "JobNotRunning", "JobRestarting", "DiskFilling", "DeadLetters", "ConsumerLag",
-                  "ResultsLag", "SlowDataStale", seconds=180)
+                  "ResultsLag", "SlowDataStale", "LimitBreach", seconds=180)
