@@ -229,7 +229,7 @@ class Crash:
 def cornered(market: Market) -> Iterator[Crash]:
     """With the first symbols only, from a moment on at which the others are held so that a crash takes much."""
     s = market.settings
-    while True:
+    for _ in range(10):
         wait_for("something to lose", 120, lambda: Crash(s).loss > LOSS * account(s)["peak_equity"])
         with market.of_the_first():
             time.sleep(SETTLED_S)
