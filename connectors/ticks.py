@@ -26,7 +26,7 @@ PRODUCER = {
     "enable.idempotence": True,
     "compression.type": "lz4",
     "partitioner": "murmur2_random",      # the Java clients' choice, so that a key has one partition for all
-    "linger.ms": 2,                       # a 10 ms burst of a paced source leaves as one batch, long bulk in full ones
+    "linger.ms": 0.5,                     # what a source writes at once leaves as one batch, long bulk in full ones
     "batch.size": 262_144,
     "queue.buffering.max.messages": 200_000,
     "queue.buffering.max.kbytes": 262_144,

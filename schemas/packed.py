@@ -58,6 +58,23 @@ class Packed(Text, Sequence["bytes | None"]):
                 packed.length[row] = NULL
         return packed
 
+    @staticmethod
+    def concat(parts: Sequence[Packed]) -> Packed:
+        """The messages of all parts.
+
+        >>> list(Packed.concat([Packed.of([b"ab"]), Packed.of([None, b"c"])]))
+        [b'ab', None, b'c']
+        """
+        if len(parts) == 1:
+            return parts[0]
+        starts, lengths = [part.start for part in parts], np.concatenate([part.length for part in parts])
+        pool = parts[0].pool
+        if any(part.pool is not pool for part in parts):
+            ends = np.cumsum([len(part.pool) for part in parts])
+            starts = [part.start + (end - len(part.pool)) for part, end in zip(parts, ends, strict=True)]
+            pool = np.concatenate([part.pool for part in parts])
+        return Packed(pool, np.concatenate(starts), lengths)
+
     @property
     def null(self) -> NDArray[np.bool_]:
         """Which messages are null."""

@@ -59,7 +59,8 @@ def make(ticks: int = 300, symbols: int = 5, seed: int = 1, wanted: Profile | No
     """A log of about this many ticks, as a broker would hold it when every job has come to the end."""
     keys, values = _inputs(ticks, symbols, np.random.default_rng(seed))
     commands = _commands()
-    chain = Chain(wanted or profile(), SHARDS, largest=40, seed=seed, taps=taps, impatient=IMPATIENT)
+    chain = Chain(wanted or profile(), SHARDS, largest=40, seed=seed, taps=taps, impatient=IMPATIENT,
+                  together=1)
     written = chain.run(["pipeline"], values, rulings=_rulings(commands, ticks))
     written |= {COMMANDS: [[value for value, _ in commands]], **_learnt(chain.edges)}
     records = {TICKS: {p: [Record(n, *kv) for n, kv in enumerate(zip(keys[p], values[p], strict=True))]

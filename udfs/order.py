@@ -73,25 +73,38 @@ def rows(columns: Columns) -> Rows:
     return Rows(ints, floats)
 
 
-def pack(names: Sequence[bytes], made: Rows, seen: int) -> bytes:
-    """Rows whose `slot` is a place in `names`, and the offset up to which their shard's log is accounted for."""
+@dataclass(frozen=True)
+class Share:
+    """What one shard has in some rows: how many, and the offset up to which its log is accounted for."""
+
+    shard: int
+    rows: int
+    seen: int
+
+
+def pack(names: Sequence[bytes], made: Rows, shares: Sequence[Share]) -> bytes:
+    """Rows whose `slot` is a place in `names`, those of one shard behind those of another."""
     joined = b"\0".join(names)
-    head = np.array([len(joined), len(made), seen], np.int64)
-    return b"".join([head.data, joined, made.ints.tobytes(), made.floats.tobytes()])
+    head = [len(joined), len(shares), *(number for s in shares for number in (s.shard, s.rows, s.seen))]
+    return b"".join([np.array(head, np.int64).data, joined, made.ints.tobytes(), made.floats.tobytes()])
 
 
-def unpack(payload: bytes) -> tuple[list[bytes], Rows, int]:
+def unpack(payload: bytes) -> tuple[list[bytes], Rows, list[Share]]:
     """What `pack` made bytes of; the rows may be written to.
 
-    >>> names, made, seen = unpack(pack([b"A:X"], rows({"slot": np.array([0, 0]), "bid": np.array([1.0, 2.0])}), 7))
-    >>> names, len(made), made.columns()["bid"].tolist(), seen
-    ([b'A:X'], 2, [1.0, 2.0], 7)
+    >>> two = rows({"slot": np.array([0, 0]), "bid": np.array([1.0, 2.0])})
+    >>> names, made, shares = unpack(pack([b"A:X"], two, [Share(3, 2, 7)]))
+    >>> names, len(made), made.columns()["bid"].tolist(), shares
+    ([b'A:X'], 2, [1.0, 2.0], [Share(shard=3, rows=2, seen=7)])
     """
-    length, count, seen = np.frombuffer(payload, np.int64, 3).tolist()
-    numbers, at = 24 + length + 8 * len(INTS) * count, 24 + length
-    ints = np.frombuffer(payload[at:numbers], np.int64).reshape(len(INTS), count)
-    floats = np.frombuffer(payload[numbers:], np.float64).reshape(len(FLOATS), count)
-    return payload[24:at].split(b"\0") if length else [], Rows(ints.copy(), floats), seen
+    length, parts = np.frombuffer(payload, np.int64, 2).tolist()
+    table = np.frombuffer(payload, np.int64, 3 * parts, 16).reshape(parts, 3).tolist()
+    shares = [Share(*numbers) for numbers in table]
+    count, at = sum(share.rows for share in shares), 16 + 24 * parts
+    ints, floats = at + length, at + length + 8 * len(INTS) * count
+    return payload[at:ints].split(b"\0") if length else [], Rows(
+        np.frombuffer(payload[ints:floats], np.int64).reshape(len(INTS), count).copy(),
+        np.frombuffer(payload[floats:], np.float64).reshape(len(FLOATS), count)), shares
 
 
 def join(parts: Sequence[Rows]) -> Rows:

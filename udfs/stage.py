@@ -4,13 +4,13 @@
 
 `columns` maps names to arrays with one row for each tick, in order. The step goes through them tick by tick and
 updates `state` in place, so the result cannot depend on where a micro-batch was cut. `state.symbols` has one record
-for each symbol, found by the column `slot`; `state.shared` is one record for all of them. A step adds columns and
+for each symbol, found by the column `slot`; `state.shared` has one for all symbols of a part. A step adds columns and
 never edits one.
 """
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -23,12 +23,15 @@ NOTHING = np.dtype([("unused", np.int8)])
 """State of a stage that keeps none."""
 
 GROWTH = 16
-"""Symbols a shard makes room for at first; the room doubles when it is full."""
+"""Symbols a part makes room for at first; the room of all doubles when one is full."""
 
 
 @dataclass
 class StageState:
-    """State of one stage: `symbols`, a record array by slot, and `shared`, a record array of length one."""
+    """State of one stage: `symbols`, a record array by slot, and `shared`, a record array by part.
+
+    Each part has as many slots as any other, so that slot s lies in part s // (len(symbols) // len(shared)).
+    """
 
     symbols: NDArray[Any]
     shared: NDArray[Any]
@@ -63,49 +66,89 @@ PAGE_BYTES = 4_096
 
 
 @dataclass
-class KeyedState:
-    """State of consecutive stages for one Flink key: a record for each symbol, packed by pages of symbols.
+class _Part:
+    """Where the symbols of one Flink key are kept, and their places in it by name."""
 
-    Only what a micro-batch touched is written back, so that the cost does not grow with the number of symbols. Slots
-    are numbered in the order symbols were first seen, and a restore keeps the numbers: sums over slots then have the
-    same bits.
+    store: Store
+    places: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass
+class KeyedState:
+    """State of consecutive stages: a record for each symbol, packed by pages of symbols.
+
+    A part is what one Flink key holds. All parts lie in the same arrays, so that a step goes once over the ticks of all
+    of them. Only what a micro-batch touched is written back, so that the cost does not grow with the number of symbols.
+    Within a part places are numbered in the order symbols were first seen, and a restore keeps the numbers: sums over
+    slots then have the same bits.
     """
 
     stages: Sequence[Stage]
-    store: Store
-    slots: dict[bytes, int] = field(default_factory=dict)
+    room: int = 0
+    """Slots of each part."""
     names: list[bytes] = field(default_factory=list)
+    """Symbols by slot, empty where a part has room left before the next."""
     states: list[StageState] = field(default_factory=list)
+    _parts: list[_Part] = field(default_factory=list)
+    _known_puts: dict[int, tuple[Callable[[], None], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.digest = layout(self.stages)
         self.page = max(1, PAGE_BYTES // sum(stage.symbol.itemsize for stage in self.stages))
-        room = -(-GROWTH // self.page) * self.page
-        self.states = [StageState(np.zeros(room, s.symbol), np.zeros(1, s.shared)) for s in self.stages]
-        self._restore(SHARED, [state.shared for state in self.states], 0, 1)
-        for name in filter(None, (self.store.get(NAMES) or b"").split(b"\0")):
-            self._add(name)
-        for start in range(0, len(self.names), self.page):
-            self._restore(f"page/{start}", [state.symbols for state in self.states], start, self.page)
+        self.room = -(-GROWTH // self.page) * self.page
+        self.states = [StageState(np.zeros(0, s.symbol), np.zeros(0, s.shared)) for s in self.stages]
 
-    def slot(self, name: bytes) -> int:
-        """Slot of the symbol `VENUE:SYMBOL`, a new one if it was never seen."""
-        found = self.slots.get(name)
-        if found is None:
-            found = self._add(name)
-            self.store.put(NAMES, lambda: b"\0".join(self.names))
-        return found
+    def open(self, store: Store) -> int:
+        """Begin a part with what its store holds; its number. Raises StateLayoutError."""
+        part = len(self._parts)
+        self._parts.append(_Part(store))
+        for state in self.states:
+            state.symbols = np.concatenate([state.symbols, np.zeros(self.room, state.symbols.dtype)])
+            state.shared = np.concatenate([state.shared, np.zeros(1, state.shared.dtype)])
+        self._restore(store, SHARED, [state.shared for state in self.states], part, 1)
+        for name in filter(None, (store.get(NAMES) or b"").split(b"\0")):
+            self._add(name, part)
+        for start in range(0, len(self._parts[part].places), self.page):
+            arrays = [state.symbols for state in self.states]
+            self._restore(store, f"page/{start}", arrays, part * self.room + start, self.page)
+        return part
 
-    def _add(self, name: bytes) -> int:
-        slot = self.slots[name] = len(self.names)
-        self.names.append(name)
-        if slot == len(self.states[0].symbols):
-            for state in self.states:
-                state.symbols = np.concatenate([state.symbols, np.zeros_like(state.symbols)])
-        return slot
+    def known(self, part: int = 0) -> Sequence[bytes]:
+        """Symbols of a part in the order in which they were first seen."""
+        return list(self._parts[part].places)
 
-    def _restore(self, key: str, arrays: list[NDArray[Any]], first: int, count: int) -> None:
-        packed = self.store.get(key)
+    def slot(self, name: bytes, part: int = 0) -> int:
+        """Slot of the symbol `VENUE:SYMBOL`, a new one if it was never seen in the part."""
+        held = self._parts[part]
+        if name not in held.places:
+            self._add(name, part)
+            held.store.put(NAMES, lambda: b"\0".join(held.places))
+        return part * self.room + held.places[name]
+
+    def _add(self, name: bytes, part: int) -> None:
+        places = self._parts[part].places
+        if len(places) == self.room:
+            self._double()
+        slot = part * self.room + len(places)
+        places[name] = len(places)
+        self.names += [b""] * (slot + 1 - len(self.names))
+        self.names[slot] = name
+
+    def _double(self) -> None:
+        """Twice the room for every part, whose slots change unless it is the first."""
+        for state in self.states:
+            wider = np.zeros((len(self._parts), 2 * self.room), state.symbols.dtype)
+            wider[:, :self.room] = state.symbols.reshape(-1, self.room)
+            state.symbols = wider.reshape(-1)
+        self.room *= 2
+        self._known_puts.clear()
+        held = [part.places for part in self._parts]
+        self.names = [b""] * max((n * self.room + len(places) for n, places in enumerate(held) if places), default=0)
+        for part, places in enumerate(held):
+            self.names[part * self.room:part * self.room + len(places)] = places
+
+    def _restore(self, store: Store, key: str, arrays: Sequence[NDArray[Any]], first: int, count: int) -> None:
+        packed = store.get(key)
         if packed is None:
             return
         if packed[:8] != self.digest:
@@ -115,14 +158,27 @@ class KeyedState:
             array[first:first + count] = np.frombuffer(packed, array.dtype, count, start)
             start += count * array.dtype.itemsize
 
-    def save(self, slots: Iterable[int]) -> None:
-        """Write back the shared records and the pages of these slots."""
-        self.store.put(SHARED, lambda: self.digest + b"".join(state.shared.tobytes() for state in self.states))
-        for start in sorted({slot // self.page * self.page for slot in slots}):
-            self.store.put(f"page/{start}", partial(self._page, start))
+    def save(self, slots: NDArray[np.int64]) -> None:
+        """Write back the pages of these slots, and the shared records of their parts."""
+        for number in dict.fromkeys((slots // self.page).tolist()):
+            for put in self._puts(number):
+                put()
 
-    def _page(self, start: int) -> bytes:
-        return self.digest + b"".join(state.symbols[start:start + self.page].tobytes() for state in self.states)
+    def _puts(self, number: int) -> Sequence[Callable[[], None]]:
+        """What writes a page, and what is shared in its part: made once, since each call touches a dozen."""
+        if number not in self._known_puts:
+            part, page = divmod(number, self.room // self.page)
+            start, store = page * self.page, self._parts[part].store
+            self._known_puts[number] = (partial(store.put, SHARED, partial(self._shared, part)),
+                                        partial(store.put, f"page/{start}", partial(self._page, part, start)))
+        return self._known_puts[number]
+
+    def _shared(self, part: int) -> bytes:
+        return self.digest + b"".join(state.shared[part:part + 1].tobytes() for state in self.states)
+
+    def _page(self, part: int, start: int) -> bytes:
+        first = part * self.room + start
+        return self.digest + b"".join(state.symbols[first:first + self.page].tobytes() for state in self.states)
 
     def run(self, columns: Columns) -> Columns:
         """All stages, one after another, over one micro-batch."""

@@ -99,19 +99,31 @@ class Places:
         return np.where(self._known[at] == wanted, self._order[at], UNKNOWN)
 
 
+_SALT = np.uint64(0x9E3779B97F4A7C15)
+"""Tells the symbols of one part from those of the next."""
+
+
 class Slots:
     """The slots of a KeyedState by hash."""
 
     def __init__(self, state: KeyedState) -> None:
         self._state = state
-        self._resize(max(64, 4 << len(state.names).bit_length()))
+        self._room = -1
 
-    def _resize(self, size: int) -> None:
+    def _rebuild(self) -> None:
+        """The table anew, at most half full when every slot is taken: a part was opened, or there is more room."""
+        self._room = len(self._state.states[0].symbols)
+        slots = np.array([slot for slot, name in enumerate(self._state.names) if name], np.int64)
+        size = 2 << self._room.bit_length()
         self._table, self._slots = np.zeros(size, np.uint64), np.full(size, UNKNOWN, np.int64)
-        for name, slot in self._state.slots.items():
-            venue, symbol = name.split(b":", 1)
-            self._insert(hashes(Text.table([venue, symbol]).take(np.array([0])),
-                                Text.table([venue, symbol]).take(np.array([1])))[0], slot)
+        names = [self._state.names[slot].split(b":", 1) for slot in slots.tolist()]
+        keys = self._keys(Text.table([venue for venue, _ in names]), Text.table([symbol for _, symbol in names]),
+                          slots // self._state.room)
+        for key, slot in zip(keys, slots.tolist(), strict=True):
+            self._insert(key, slot)
+
+    def _keys(self, venue: Text, symbol: Text, part: NDArray[np.int64]) -> NDArray[np.uint64]:
+        return hashes(venue, symbol) ^ part.view(np.uint64) * _SALT
 
     def _insert(self, key: Any, slot: int) -> None:
         mask = len(self._table) - 1
@@ -120,15 +132,17 @@ class Slots:
             at = (at + 1) & mask
         self._table[at], self._slots[at] = key, slot
 
-    def find(self, venue: Text, symbol: Text) -> NDArray[np.int64]:
-        """Slot of each row; a symbol that is new here gets the next one, with its stored state."""
-        key = hashes(venue, symbol)
+    def find(self, venue: Text, symbol: Text, part: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Slot of each row in its part; a symbol that is new there gets the next one."""
+        if self._room != len(self._state.states[0].symbols):
+            self._rebuild()
+        key = self._keys(venue, symbol, part)
         out = np.empty(len(key), np.int64)
         while _find(key, self._table, self._slots, out):
             row = int(np.argmin(out))
-            slot = self._state.slot(venue.at(row) + b":" + symbol.at(row))
-            if 2 * len(self._state.names) > len(self._table):
-                self._resize(2 * len(self._table))
+            slot = self._state.slot(venue.at(row) + b":" + symbol.at(row), int(part[row]))
+            if self._room != len(self._state.states[0].symbols):
+                self._rebuild()
             else:
                 self._insert(key[row], slot)
         return out

@@ -4,15 +4,13 @@ No Flink here: the operator calls `process`, and `idle` at every beat of its tim
 """
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from jobs.chain.contracts import Contracts
 from jobs.chain.ledger import Ledger
-from jobs.chain.messages import PROPOSALS, ROWS, Emission, MicroBatch, RecordReader
+from jobs.chain.messages import ROWS, Emission, MicroBatch, RecordReader
 from jobs.chain.meters import Seen
 from jobs.chain.proposals import Proposals
 from jobs.chain.shard import DEAD, TICKS
@@ -46,24 +44,26 @@ class AccountWorker:
 
     def __init__(self, plan: AccountPlan, store: Store, edges: Edges | None) -> None:
         contracts = plan.contracts
-        self._state = KeyedState(plan.stages, store)
+        self._state = KeyedState(plan.stages)
+        self._state.open(store)
         self._ledger = Ledger(plan.profile, contracts, plan.writes, self._state, store)
         self._order = TotalOrder(plan.shards, store, self._state, edges, plan.profile) if edges else None
         self._proposals = None if edges else Proposals(plan.profile, contracts, store, self._state)
         self._dead = RecordReader(contracts.writers(DEAD)) if plan.refused else None
         self.seen = Seen()
 
-    def process(self, batch: MicroBatch) -> list[Emission]:
-        """Take one micro-batch and give what it lets go."""
-        if batch.source == PROPOSALS and self._proposals:
-            return self._run(self._proposals.read(batch))
+    def process(self, batches: Sequence[MicroBatch]) -> list[Emission]:
+        """Take micro-batches and give what they let go."""
+        if self._proposals:
+            return self._run(self._proposals.read(batches))
         assert self._order is not None
-        if batch.source == ROWS:
-            for shard, payload in zip(batch.offsets, batch.messages, strict=True):
-                self._order.add(int(shard), payload or b"")
-        else:
-            for letter in self._letters(batch):
-                self._order.skip(letter["partition"], letter["offset"])
+        for batch in batches:
+            if batch.source == ROWS:
+                for payload in batch.messages:
+                    self._order.add(payload or b"")
+            else:
+                for letter in self._letters(batch):
+                    self._order.skip(letter["partition"], letter["offset"])
         return self._run(self._order.release())
 
     def idle(self) -> list[Emission]:
@@ -94,5 +94,5 @@ class AccountWorker:
         if columns is None:
             return []
         columns = self._state.run(self._ledger.ids(columns) | {"slots": len(self._state.names)})
-        self._state.save(np.unique(columns["slot"]).tolist())
+        self._state.save(columns["slot"])
         return self._ledger.messages(columns)

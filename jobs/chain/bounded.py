@@ -13,7 +13,7 @@ from jobs.chain.commands import Ruling
 from jobs.chain.contracts import Contracts
 from jobs.chain.inprocess import MemoryEdges
 from jobs.chain.messages import NEXT, ROWS, Emission, MicroBatch
-from jobs.chain.shard import ShardWorker
+from jobs.chain.shard import opened
 from udfs.models import Models
 from udfs.order import Frontier
 from udfs.profiles import Profile
@@ -52,16 +52,15 @@ class Pipeline:
                  models: Models | None = None) -> None:
         store = Forgetful()
         plan = plans.shard("pipeline", profile, contracts, shards, models=models)
-        self._shards = [ShardWorker(plan, shard, store, edges) for shard in range(shards)]
+        self._shards = opened(plan, edges, dict.fromkeys(range(shards), store))
         self._account = AccountWorker(plans.account("pipeline", profile, contracts, shards), store, edges)
         self.accepted = 0
 
     def process(self, batch: MicroBatch) -> Iterator[Emission]:
         """Messages that a micro-batch of market.ticks.v1 leads to, topic by topic and each in order."""
-        worker = self._shards[batch.shard]
-        for emission in worker.process(batch):
+        for emission in self._shards.process([batch]):
             if emission.sink == NEXT:
-                yield from self._account.process(MicroBatch(ROWS, batch.shard, [emission.payload], [batch.shard]))
+                yield from self._account.process([MicroBatch(ROWS, 0, [emission.payload])])
             else:
                 yield emission
-        self.accepted += worker.seen.ticks
+        self.accepted += self._shards.seen.ticks

@@ -16,12 +16,13 @@ from pathlib import Path
 from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 
+import schemas
 from jobs.chain.bounded import BoundedEdges
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import HOT, LEDGER, Emission, MicroBatch, emit
 from jobs.chain.microbatch import spread_keys
 from jobs.chain.options import Options
-from jobs.chain.packing import pack_batch
+from jobs.chain.packing import BATCHES, pack_batch
 from jobs.chain.topology import KEYED, Topology, environment, with_account
 from schemas.packed import Packed
 from udfs.models import Models
@@ -63,10 +64,10 @@ class FileTopology(Topology):
     def source(self, *topics: str, keys: Sequence[int] = (0,)) -> DataStream:
         """The micro-batches of the folder's file, which are in order: a local file is one split."""
         self.tables.execute_sql(f"""
-            CREATE TEMPORARY TABLE `micro-batches` (key INT, source STRING, shard INT, payload BYTES)
+            CREATE TEMPORARY TABLE `micro-batches` (key INT, payload BYTES)
             WITH ('connector' = 'filesystem', 'path' = '{(self.folder / INPUT).absolute().as_uri()}',
                 'format' = 'json')""")
-        rows = self.tables.sql_query("SELECT key, ROW(source, shard, payload) AS batch FROM `micro-batches`")
+        rows = self.tables.sql_query(f"SELECT key, ROW({BATCHES}, payload) AS batch FROM `micro-batches`")
         return self.tables.to_append_stream(rows, KEYED)
 
     def write(self) -> None:
@@ -89,12 +90,11 @@ class FileTopology(Topology):
 def prepare(folder: Path, plan: BoundedPlan, batches: Iterable[MicroBatch]) -> None:
     """Write plan and input into a folder that is there."""
     (folder / PLAN).write_bytes(pickle.dumps(plan))
-    keys = spread_keys(plan.shards)
+    keys, topics = spread_keys(plan.shards), list(schemas.topics())
     with (folder / INPUT).open("w") as file:
         for b in batches:
-            payload = base64.b64encode(pack_batch(b)).decode()
-            file.write(json.dumps({"key": keys[b.shard], "source": b.source, "shard": b.shard, "payload": payload})
-                       + "\n")
+            payload = base64.b64encode(pack_batch(b, topics)).decode()
+            file.write(json.dumps({"key": keys[b.shard], "payload": payload}) + "\n")
 
 
 def build(folder: Path) -> Topology:

@@ -5,7 +5,8 @@ messages for each shard; what comes out is one list of messages for each partiti
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from jobs.chain.account import AccountWorker
 from jobs.chain.commands import Command, Indicator, Ruling
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import NEXT, PROPOSALS, ROWS, Emission, MicroBatch
-from jobs.chain.shard import DEAD, TICKS, ShardWorker
+from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker, opened
 from jobs.chain.total_order import QUIET
 from udfs.models import Models
 from udfs.order import Frontier
@@ -89,7 +90,8 @@ def contracts() -> Contracts:
 
 
 class Chain:
-    """The jobs of one run. `largest` bounds a micro-batch; `seed` decides cuts, interleaving and restarts.
+    """The jobs of one run. `largest` bounds a micro-batch, `together` how many of them a call has; `seed` decides
+    cuts, interleaving, calls and restarts.
 
     With `restart` above 0 a worker is thrown away and made again from its store with that probability before each call.
     With `impatient` above 0 the account gives up, with that probability, on every shard that has not sent yet.
@@ -97,10 +99,11 @@ class Chain:
 
     def __init__(self, profile: Profile, shards: int, largest: int = 1_000_000, seed: int = 0, restart: float = 0.0,
                  taps: tuple[str, ...] = (), impatient: float = 0.0, known: Contracts | None = None,
-                 models: Models | None = None) -> None:
+                 models: Models | None = None, together: int = 6) -> None:
         self._profile, self._count, self._taps, self._models = profile, shards, taps, models
         self._largest, self._restart, self._impatient = largest, restart, impatient
-        self._random = np.random.default_rng(seed)
+        self._random, self._calls = np.random.default_rng(seed), np.random.default_rng((seed, 1))
+        self._most = together
         self._contracts = known or contracts()
         self.topics: dict[str, Log] = {}
 
@@ -124,28 +127,39 @@ class Chain:
         """Run a job's shards; the rows that they give the account."""
         plan = plans.shard(job, self._profile, self._contracts, self._count, self._taps, self._models)
         stores = [Memory() for _ in range(self._count)]
-        edges = self.edges if plan.learns else None
-        workers = [ShardWorker(plan, shard, store, edges) for shard, store in enumerate(stores)]
+        worker = self._opened(plan, stores)
         rows: list[MicroBatch] = []
-        for batch in self._interleaved(plan.source):
+        for batches in self._together(self._interleaved(plan.source)):
             if self._again():
-                workers[batch.shard] = ShardWorker(plan, batch.shard, stores[batch.shard], edges)
-            for e in workers[batch.shard].process(batch):
+                worker = self._opened(plan, stores)
+            made = worker.process(batches)
+            homes = {name: shard for shard in range(self._count) for name in worker.symbols(shard)}
+            for e in made:
                 if e.sink == NEXT:
-                    rows.append(MicroBatch(ROWS, batch.shard, [e.payload], [batch.shard]))
+                    rows.append(MicroBatch(ROWS, 0, [e.payload]))
                 else:
-                    self._write(e, batch.shard)
+                    self._write_keyed(e, homes)
         return rows
+
+    def _opened(self, plan: ShardPlan, stores: Sequence[Memory]) -> ShardWorker:
+        """A worker of all shards, which it meets in any order."""
+        shards = self._calls.permutation(self._count).tolist()
+        return opened(plan, self.edges if plan.learns else None, {shard: stores[shard] for shard in shards})
+
+    def _together(self, batches: Iterator[MicroBatch]) -> Iterator[list[MicroBatch]]:
+        """One or some at a time."""
+        while held := list(islice(batches, int(self._calls.integers(1, self._most + 1)))):
+            yield held
 
     def _account(self, job: str, rows: list[MicroBatch]) -> None:
         plan = plans.account(job, self._profile, self._contracts, self._count, self._taps)
         store, edges = Memory(), self.edges if plan.ordered else None
         worker = AccountWorker(plan, store, edges)
         streams = [iter(rows), self._interleaved(DEAD)] if plan.refused else [iter(rows)]
-        for batch in self._mixed(streams if plan.ordered else [self._interleaved(PROPOSALS)]):
+        for batches in self._together(self._mixed(streams if plan.ordered else [self._interleaved(PROPOSALS)])):
             if self._again():
                 worker = AccountWorker(plan, store, edges)
-            self._write_all(worker.process(batch))
+            self._write_all(worker.process(batches))
             if self._random.random() < self._impatient:
                 self._give_up(worker)
         self._give_up(worker)
@@ -156,15 +170,20 @@ class Chain:
 
     def _write_all(self, emissions: list[Emission]) -> None:
         for e in emissions:
-            self._write(e, 0)
+            self._log(e.topic)[0].extend(e.values.values())
 
     def _again(self) -> bool:
         return self._restart > 0 and self._random.random() < self._restart
 
-    def _write(self, e: Emission, shard: int) -> None:
-        partitions = schemas.topics()[e.topic].partitions
-        log = self.topics.setdefault(e.topic, [[] for _ in range(self._count if partitions > 1 else 1)])
-        log[shard if partitions > 1 else 0].extend(e.values.values())
+    def _write_keyed(self, e: Emission, homes: Mapping[bytes, int]) -> None:
+        """Each message in the shard of its symbol, where the topic has as many partitions."""
+        log = self._log(e.topic)
+        for key, value in zip(e.keys, e.values.values(), strict=True):
+            log[homes[key or b""] if len(log) > 1 else 0].append(value)
+
+    def _log(self, topic: str) -> Log:
+        partitions = schemas.topics()[topic].partitions
+        return self.topics.setdefault(topic, [[] for _ in range(self._count if partitions > 1 else 1)])
 
     def _interleaved(self, topic: str) -> Iterator[MicroBatch]:
         return self._mixed([self._cut(topic, shard, part) for shard, part in enumerate(self.topics.get(topic, [[]]))])

@@ -19,8 +19,8 @@ from schemas.packed import Packed
 HOT, LEDGER, NEXT = 0, 1, 2
 """Where an emission goes: at-least-once topics, exactly-once topics, the next operator."""
 
-ROWS, CHECKPOINT = "rows", "checkpoint"
-"""Sources of micro-batches that are no topics: rows of shards, and the word that a checkpoint's barrier follows."""
+ROWS = "rows"
+"""Source of micro-batches that is no topic: rows that shards give for the account."""
 
 PROPOSALS, INTENTS, FRONTIERS = "proposals.v1", "intents.v1", "frontiers.v1"
 COMMANDS, RULINGS, INDICATORS = "commands.v1", "rulings.v1", "indicators.v1"
@@ -39,22 +39,20 @@ class Emission:
     topic: str = ""
     keys: Packed = EMPTY
     values: Packed = EMPTY
-    shard: int = 0
     payload: bytes = b""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What an operator is called with: messages of one partition of one topic, in order, with their offsets.
+    """Messages of one partition of one topic, in order, with their offsets. An operator is called with some of these.
 
-    `source` is the topic's own name; or ROWS, and the messages are what shards gave for the account, the offsets those
-    shards.
+    `source` is the topic's own name; or ROWS, and the messages are what shards gave for the account.
     """
 
     source: str
     shard: int
     messages: Sequence[bytes | None]
-    offsets: Sequence[int] | NDArray[np.int64]
+    offsets: Sequence[int] | NDArray[np.int64] = ()
     stamps: Sequence[int] | NDArray[np.int64] = ()
     """Kafka timestamps of ticks, seconds since 1970; of other topics nobody asks for them."""
 

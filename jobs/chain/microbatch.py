@@ -1,10 +1,10 @@
-"""The keyed, stateful, vectorised operator: one Python call for the micro-batch of one key. Written once, used by all
-jobs.
+"""The keyed, stateful, vectorised operator: one Python call for what came for all keys of a subtask. Written once, used
+by all jobs.
 
-PyFlink has no `applyInPandasWithState`; this is it. The JVM collects what arrives for a key within a few milliseconds
-(`jobs/chain/topology.py`), `MicroBatchOperator` hands it to that key's worker, and the worker's emissions become
-rows. State is one MapState from name to bytes: what a worker touched is written once a checkpoint, and read only when
-the operator starts or is restored.
+PyFlink has no `applyInPandasWithState`; this is it. The JVM collects what arrives within a few milliseconds, or while
+Python is busy (`jobs/chain/jvm`), `MicroBatchOperator` hands it to the worker of its keys, and the worker's emissions
+become rows. So a call covers the more ticks the busier the machine is. State is one MapState from name to bytes for
+each key: what a worker touched is written once a checkpoint, and read only when the operator starts or is restored.
 
 Measured on two cores against other hosts (shared facts 1 and 3 of PyFlink 2.3): one call a tick 11,000 ticks/s, a
 stateless Pandas UDF hop 150,000 to 200,000 but 37 ms at the median because process mode flushes by bundle, this form
@@ -20,41 +20,47 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
-from jobs.chain.messages import CHECKPOINT, HOT, LEDGER, NEXT, Emission, MicroBatch
+from jobs.chain.messages import HOT, LEDGER, NEXT, Emission, MicroBatch
 from jobs.chain.meters import Counter, Meters, Seen
-from jobs.chain.packing import pack, unpack
+from jobs.chain.packing import BATCHES, OPEN, pack, pack_rows, unpack
 from udfs.stage import Store
 
 PACKED = Types.PICKLED_BYTE_ARRAY()
 """State values: in thread mode any other array type is turned into a Python object for each byte."""
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
-BATCH = Types.ROW([Types.STRING(), Types.INT(), BYTES])
-"""What an operator takes: source, shard, payload, as jobs/chain/packing.py unpacks it."""
+BATCH = Types.ROW([Types.INT(), BYTES])
+"""What an operator takes: a word and micro-batches, as jobs/chain/packing.py unpacks them."""
 
-OUTPUT = Types.ROW([Types.INT(), Types.INT(), BYTES])
-"""What an operator gives: sink, shard, payload."""
+OUTPUT = Types.ROW([Types.INT(), BYTES])
+"""What an operator gives: sink and payload."""
 
 
 class Worker(Protocol):
-    """Runs stages for one key. `seen` is of its last call."""
+    """Runs stages for the keys of a subtask. `seen` is of its last call."""
 
     seen: Seen
 
-    def process(self, batch: MicroBatch) -> list[Emission]: ...
+    def process(self, batches: Sequence[MicroBatch]) -> list[Emission]: ...
 
     def idle(self) -> list[Emission]: ...
+
+
+Make = Callable[["Worker | None", int, Store], Worker]
+"""What runs another shard too, with its number and store, beside those that the worker so far runs, if there is one."""
 
 
 class FlinkStore:
     """A worker's store in Flink's keyed state: used while its key is the current one.
 
     What is put is packed and written at `flush`: a write into the JVM costs tens of microseconds, and a busy worker
-    would make some at every call, but only what stands there at a checkpoint is ever read.
+    would make some at every call, but only what stands there at a checkpoint is ever read. Most rows that wait for
+    another shard come and go between two checkpoints: of them Flink hears nothing.
     """
 
     def __init__(self, state: MapState) -> None:
         self._state = state
+        self._written = set(state.keys())
         self._waiting: dict[str, Callable[[], bytes] | None] = {}
 
     def get(self, key: str) -> bytes | None:
@@ -68,7 +74,10 @@ class FlinkStore:
         self._waiting[key] = make
 
     def remove(self, key: str) -> None:
-        self._waiting[key] = None
+        if key in self._written:
+            self._waiting[key] = None
+        else:
+            self._waiting.pop(key, None)
 
     @property
     def flushed(self) -> bool:
@@ -80,28 +89,34 @@ class FlinkStore:
         for key, make in self._waiting.items():
             if make:
                 self._state.put(key, make())
+                self._written.add(key)
             else:
                 self._state.remove(key)
+                self._written.remove(key)
         self._waiting.clear()
 
 
 class MicroBatchOperator(KeyedProcessFunction):
-    """Runs one worker for each key. `beat_ms` above 0 calls `idle` that often, from the first micro-batch on.
+    """Runs one worker for all keys of a subtask. `beat_ms` above 0 calls `idle` that often, from the first key on.
 
-    State reaches Flink when a micro-batch of source CHECKPOINT comes, which every input sends right before the barrier
-    of a checkpoint. Barriers are aligned, so nothing but a timer comes between the last of them and the snapshot.
+    A key comes first with the word OPEN: then the worker reads the state that it has. What later calls are made with
+    may be of several keys, for nothing of Flink's is touched in them. State reaches Flink with the word CHECKPOINT,
+    which every input sends for each key right before the barrier of a checkpoint. Barriers are aligned, so nothing but
+    a timer comes between the last of them and the snapshot.
 
-    `topics`: what the worker may write; a topic's number in a payload is its place there.
+    `keys` are those of shards by number, `topics` what may be read and written: a topic's number in a payload is its
+    place there.
     """
 
-    def __init__(self, make: Callable[[int, Store], Worker], topics: Sequence[str], beat_ms: int = 0) -> None:
-        self._make, self._beat_ms = make, beat_ms
+    def __init__(self, make: Make, keys: Sequence[int], topics: Sequence[str], beat_ms: int = 0) -> None:
+        self._make, self._beat_ms, self._topics = make, beat_ms, tuple(topics)
+        self._shards = {key: number for number, key in enumerate(keys)}
         self._numbers = {topic: number for number, topic in enumerate(topics)}
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._state = runtime_context.get_map_state(MapStateDescriptor("stages", Types.STRING(), PACKED))
+        self._worker: Worker | None = None
         self._stores: dict[int, FlinkStore] = {}
-        self._workers: dict[int, Worker] = {}
         self._beats: dict[int, int] = {}
         group = runtime_context.get_metrics_group()
 
@@ -112,52 +127,57 @@ class MicroBatchOperator(KeyedProcessFunction):
         self._meters = Meters(counter)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        key = ctx.get_current_key()
-        if value[0] == CHECKPOINT:
-            if key in self._stores:
-                self._stores[key].flush()
-            return
-        if self._beat_ms:
-            self._schedule(key, ctx)
-        worker, began = self._worker(key), time.perf_counter()
-        emitted = worker.process(unpack(*value))
-        self._meters.call(time.perf_counter() - began, worker.seen)
-        yield from self._rows(emitted)
+        word, payload = value
+        if word == BATCHES:
+            assert self._worker
+            began = time.perf_counter()
+            emitted = self._worker.process(unpack(payload, self._topics))
+            self._meters.call(time.perf_counter() - began, self._worker.seen)
+            yield from self._rows(emitted)
+        elif word == OPEN:
+            self._open(ctx)
+        elif (key := ctx.get_current_key()) in self._stores:
+            self._stores[key].flush()
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
-        key = ctx.get_current_key()
-        self._beats.pop(key, None)
-        worker, began = self._worker(key), time.perf_counter()
-        flushed = self._stores[key].flushed
+        self._open(ctx)
+        if timestamp != self._beats[ctx.get_current_key()]:  # set before a restart: the beat is another now
+            return
+        worker, store, began = self._worker, self._stores[ctx.get_current_key()], time.perf_counter()
+        assert worker
+        flushed = store.flushed
         emitted = worker.idle()
         if flushed:  # the barrier may be next
-            self._stores[key].flush()
+            store.flush()
         if worker.seen.ticks:
             self._meters.call(time.perf_counter() - began, worker.seen)
-        self._schedule(key, ctx)
+        self._schedule(ctx)
         yield from self._rows(emitted)
 
-    def _worker(self, key: int) -> Worker:
-        if key not in self._workers:
-            self._stores[key] = FlinkStore(self._state)
-            self._workers[key] = self._make(key, self._stores[key])
-        return self._workers[key]
+    def _open(self, ctx: Any) -> None:
+        """Begin with the current key, if it is new."""
+        key = ctx.get_current_key()
+        if key in self._stores:
+            return
+        self._stores[key] = FlinkStore(self._state)
+        self._worker = self._make(self._worker, self._shards[key], self._stores[key])
+        if self._beat_ms:
+            self._schedule(ctx)
 
     def _rows(self, emissions: Sequence[Emission]) -> Iterator[Row]:
         """One row for each sink and one for what goes to the next operator: every row is a call into the JVM."""
         for sink in (HOT, LEDGER):
             sent = [e for e in emissions if e.sink == sink]
             if sent:
-                yield Row(sink, 0, pack(sent, self._numbers))
+                yield Row(sink, pack(sent, self._numbers))
         for e in emissions:
             if e.sink == NEXT:
-                yield Row(NEXT, e.shard, e.payload)
+                yield Row(NEXT, pack_rows(e.payload))
 
-    def _schedule(self, key: int, ctx: Any) -> None:
-        if key not in self._beats:
-            timers = ctx.timer_service()
-            self._beats[key] = timers.current_processing_time() + self._beat_ms
-            timers.register_processing_time_timer(self._beats[key])
+    def _schedule(self, ctx: Any) -> None:
+        timers = ctx.timer_service()
+        at = self._beats[ctx.get_current_key()] = timers.current_processing_time() + self._beat_ms
+        timers.register_processing_time_timer(at)
 
 
 def spread_keys(count: int, max_parallelism: int = 128) -> list[int]:

@@ -1,12 +1,15 @@
 """proposals.v1 to columns: what the fills job knows of sizing, first one wins."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jobs.chain.contracts import Contracts
 from jobs.chain.messages import PROPOSALS, MicroBatch
 from jobs.chain.shard import MODEL
 from schemas.codec import Decoder
+from schemas.packed import Packed
 from udfs import models
 from udfs.formulas import FORMULAS
 from udfs.profiles import Profile
@@ -28,9 +31,9 @@ class Proposals:
         self._slots = Slots(state)
         self._last = int(store.get(LAST) or b"0")
 
-    def read(self, batch: MicroBatch) -> Columns | None:
+    def read(self, batches: Sequence[MicroBatch]) -> Columns | None:
         """Columns of the proposals that are new, None where there are none."""
-        columns = self._decoder.decode(batch.messages).columns
+        columns = self._decoder.decode(Packed.concat([Packed.of(batch.messages) for batch in batches])).columns
         fresh = np.flatnonzero(columns["account_seq"] > np.maximum.accumulate(
             np.concatenate([[self._last], columns["account_seq"][:-1]])))
         if not len(fresh):
@@ -39,7 +42,8 @@ class Proposals:
         self._last = int(columns["account_seq"][-1])
         self._store.put(LAST, lambda: b"%d" % self._last)
         return columns | {
-            "slot": self._slots.find(columns["venue"], columns["symbol"]), "intent": columns["intent_seq"],
+            "slot": self._slots.find(columns["venue"], columns["symbol"], np.zeros(len(fresh), np.int64)),
+            "intent": columns["intent_seq"],
             "spread": FORMULAS["spread"].over(columns["bid"], columns["ask"]),
             "binding": self._constraints.of(columns["binding_constraint"]),
             "model": models.numbers(columns[MODEL]),

@@ -14,7 +14,7 @@ from jobs.chain.commands import Ruling
 from jobs.chain.contracts import Contracts
 from jobs.chain.inprocess import Memory, MemoryEdges
 from jobs.chain.messages import NEXT, ROWS, Emission, MicroBatch
-from jobs.chain.shard import TICKS, ShardWorker
+from jobs.chain.shard import TICKS, opened
 from jobs.chain.total_order import QUIET
 from udfs.models import Models
 from udfs.order import Frontier
@@ -53,7 +53,7 @@ class Streamed:
         self._frontiers = [_Frontiers(held) for held in frontiers]
         edges = MemoryEdges(count, [], list(rulings))
         shard = plans.shard("pipeline", profile, known, count, plans.TAPS, models)
-        self._shards = [ShardWorker(shard, number, Memory(), edges) for number in range(count)]
+        self._shards = opened(shard, edges, {number: Memory() for number in range(count)})
         self._account = AccountWorker(plans.account("pipeline", profile, known, count, plans.TAPS), Memory(), edges)
 
     def __iter__(self) -> Iterator[tuple[int, Emission]]:
@@ -79,9 +79,9 @@ class Streamed:
             self._account.quiet(frontier)
 
     def _step(self, number: int, batch: MicroBatch) -> Iterator[tuple[int, Emission]]:
-        for e in self._shards[number].process(batch):
+        for e in self._shards.process([batch]):
             if e.sink != NEXT:
                 yield number, e
             else:
-                made = self._account.process(MicroBatch(ROWS, number, [e.payload], [number]))
+                made = self._account.process([MicroBatch(ROWS, 0, [e.payload])])
                 yield from ((0, m) for m in made)

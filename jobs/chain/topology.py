@@ -24,7 +24,6 @@ from jobs.chain.commands import group
 from jobs.chain.contracts import Contracts, lookup
 from jobs.chain.edges import BrokerEdges, SmallLog
 from jobs.chain.messages import (
-    CHECKPOINT,
     COMMANDS,
     EXACTLY_ONCE,
     FRONTIERS,
@@ -32,13 +31,13 @@ from jobs.chain.messages import (
     INDICATORS,
     LEDGER,
     NEXT,
-    ROWS,
     RULINGS,
     RecordReader,
     RecordWriter,
 )
-from jobs.chain.microbatch import BATCH, OUTPUT, MicroBatchOperator, Worker, spread_keys
+from jobs.chain.microbatch import BATCH, OUTPUT, Make, MicroBatchOperator, spread_keys
 from jobs.chain.options import Options
+from jobs.chain.packing import BATCHES, CHECKPOINT, OPEN
 from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
 from jobs.chain.total_order import QUIET, Edges
 from udfs.profiles import Profile
@@ -46,22 +45,26 @@ from udfs.stage import Store
 
 KEYED = Types.ROW([Types.INT(), BATCH])
 
-GATHER_MS = 1
-"""How long rows of one shard wait for those of others before the account is called with them, milliseconds."""
-
 MOST = 2_048
 """Messages of one micro-batch at most. What leaves for the account then fits the buffers of one exchange, about half a
 megabyte; with 4,096 shards and account wait for each other's buffers, with 1,024 calls of Python cost a tenth more.
 """
+
+TOGETHER = 262_144
+"""Bytes of micro-batches that an operator is called with together at most, for the same reason: 2,000 ticks."""
 
 FETCH_BYTES = 65_536
 """Most that one partition gives at a time. At the default of 1 MB one partition runs 25,000 ticks ahead of the others
 in a fast replay, and all of them wait in the account's state: 50 MB in every checkpoint.
 """
 
-FETCH_WAIT_MS = 10
-"""How long the broker keeps a fetch that finds nothing. A consumer has one fetch under way, for partitions of which
-it holds nothing: at the default of 500 ms the others stood still that long once one was read to its end.
+FETCH_LEAST = 32_768
+"""Bytes for which the broker answers a fetch at once. With 1 it answers every few ticks, hundreds of times a second."""
+
+FETCH_WAIT_MS = 4
+"""How long the broker waits for so much, out of the length of a micro-batch. A consumer has one fetch under way, for
+partitions of which it holds nothing: at the default of 500 ms the others stood still that long once one was read to
+its end.
 """
 
 
@@ -84,6 +87,7 @@ class Topology:
         One key is that of all partitions.
         """
         o, title = self.options, _title(topics)
+        numbers, fetch_ms = [self._topics.index(topic) for topic in topics], min(FETCH_WAIT_MS, o.batch_ms)
         names = [o.source(topic) for topic in topics]
         self.tables.execute_sql(f"""
             CREATE TEMPORARY TABLE `{title}` (
@@ -92,13 +96,14 @@ class Topology:
             ) WITH (
                 'connector' = 'kafka', 'topic' = '{";".join(names)}', 'value.format' = 'raw',
                 'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.group.id' = '{o.topic(self.name)}',
-                'properties.fetch.min.bytes' = '1', 'properties.isolation.level' = 'read_committed',
+                'properties.fetch.min.bytes' = '{FETCH_LEAST}', 'properties.isolation.level' = 'read_committed',
                 'properties.max.partition.fetch.bytes' = '{FETCH_BYTES}',
-                'properties.fetch.max.wait.ms' = '{FETCH_WAIT_MS}',
+                'properties.fetch.max.wait.ms' = '{fetch_ms}',
                 'scan.startup.mode' = 'earliest-offset')""")
         rows = jvm.rows_of(self.tables, f"SELECT v, topic, shard, `offset`, `timestamp` FROM `{title}`")
         return jvm.run("MicroBatches", rows, KEYED, f"micro-batches of {title}",
-                       [o.batch_ms, MOST, " ".join(names), " ".join(topics), " ".join(map(str, keys)), CHECKPOINT])
+                       [max(1, o.batch_ms - fetch_ms), MOST, " ".join(names), " ".join(map(str, numbers)),
+                        " ".join(map(str, keys)), BATCHES, CHECKPOINT])
 
     def shards(self, plan: ShardPlan) -> DataStream:
         """Run a shard plan over its topic; what its workers give."""
@@ -106,7 +111,7 @@ class Topology:
         make = partial(_shard_worker, plan, self._edges(plan.profile) if plan.learns else None)
         names = [stage.name for stage in plan.stages]
         writes = [*plan.topics, *([DEAD] if plan.dead_letters else [])]
-        return self._operate(self.source(plan.source, keys=keys), make, ", ".join(["admit", *names]), writes)
+        return self._operate(self.source(plan.source, keys=keys), make, keys, ", ".join(["admit", *names]), writes)
 
     def account(self, inputs: Sequence[DataStream], plan: AccountPlan, group: str | None = None) -> None:
         """Run an account plan over rows of shards and dead letters, or over proposals."""
@@ -114,7 +119,7 @@ class Topology:
         title = ", ".join([*(["order"] if plan.ordered else []), *(stage.name for stage in plan.stages)])
         whole = inputs[0].union(*inputs[1:]) if len(inputs) > 1 else inputs[0]
         beat_ms = max(1, self.options.idle_ms // QUIET) if plan.ordered else 0
-        self._operate(whole, make, title, plan.writes, beat_ms, parallelism=1, group=group)
+        self._operate(whole, make, (0,), title, plan.writes, beat_ms, parallelism=1, group=group)
 
     def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> Edges:
         o, c = self.options, self.contracts
@@ -132,7 +137,7 @@ class Topology:
 
     def next(self, stream: DataStream) -> DataStream:
         """What an operator gives for the account's, keyed for it."""
-        return jvm.run("Rows", stream, KEYED, "rows for the account", [NEXT, ROWS, GATHER_MS, CHECKPOINT])
+        return jvm.run("Rows", stream, KEYED, "rows for the account", [NEXT, BATCHES, CHECKPOINT])
 
     def write(self) -> None:
         """Send every operator's messages to Kafka and build the job."""
@@ -157,18 +162,23 @@ class Topology:
                 views.append(f"SELECT topic, k, v FROM `{view}`")
         return " UNION ALL ".join(views)
 
-    def _operate(self, batches: DataStream, make: Callable[[int, Store], Worker], title: str, writes: Sequence[str],
+    def _operate(self, batches: DataStream, make: Make, keys: Sequence[int], title: str, writes: Sequence[str],
                  beat_ms: int = 0, parallelism: int | None = None, group: str | None = None) -> DataStream:
         """Run workers over keyed micro-batches.
 
         The operator is keyed as `key_by` does it, without the Python operator of `key_by`: there every message would
-        enter and leave the interpreter once more. A keyed Python operator takes rows of key and value.
+        enter and leave the interpreter once more. A keyed Python operator takes rows of key and value. What gathers
+        micro-batches stands between the exchange and it, in its thread: each key stays where the exchange brought it.
         """
-        selector = get_gateway().jvm.KeyByKeySelector()
-        keyed = batches._j_data_stream.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
-        operator = MicroBatchOperator(make, self._topics, beat_ms)
-        out = KeyedStream(keyed, BATCH, batches).process(operator, output_type=OUTPUT).name(title).uid(title)
-        out.set_buffer_timeout(0)  # it gives whole micro-batches: each leaves when it is there
+        java = get_gateway().jvm
+        selector, kind = java.KeyByKeySelector(), Types.ROW([Types.INT()]).get_java_type_info()
+        spread = DataStream(batches._j_data_stream.keyBy(selector, kind))
+        together = jvm.run("Gather", spread, KEYED, f"{title}: gather", [BATCHES, OPEN, TOGETHER],
+                           parallelism or self.streams.get_parallelism(), group)
+        keyed = java.org.apache.flink.streaming.api.datastream.DataStreamUtils.reinterpretAsKeyedStream(
+            together._j_data_stream, selector, kind)
+        operator = MicroBatchOperator(make, keys, self._topics, beat_ms)
+        out = KeyedStream(keyed, BATCH, together).process(operator, output_type=OUTPUT).name(title).uid(title)
         if parallelism:
             out = out.set_parallelism(parallelism)
         if group:
@@ -204,11 +214,14 @@ def _title(topics: Sequence[str]) -> str:
     return ", ".join(topics)
 
 
-def _shard_worker(plan: ShardPlan, edges: Edges | None, key: int, store: Store) -> ShardWorker:
-    return ShardWorker(plan, spread_keys(plan.shards).index(key), store, edges)
+def _shard_worker(plan: ShardPlan, edges: Edges | None, held: ShardWorker | None, shard: int, store: Store
+                  ) -> ShardWorker:
+    worker = held or ShardWorker(plan, edges)
+    worker.open(shard, store)
+    return worker
 
 
-def _account_worker(plan: AccountPlan, edges: Edges | None, key: int, store: Store) -> AccountWorker:
+def _account_worker(plan: AccountPlan, edges: Edges | None, held: None, key: int, store: Store) -> AccountWorker:
     return AccountWorker(plan, store, edges)
 
 
@@ -222,8 +235,6 @@ def environment(streams: StreamExecutionEnvironment) -> tuple[StreamExecutionEnv
     """It with its tables."""
     # State is written when the word before a barrier comes (jobs/chain/microbatch.py), so none may overtake it.
     streams.get_checkpoint_config().disable_unaligned_checkpoints()
-    # Order comes from frontiers (udfs/order.py); nothing here reads a watermark.
-    streams.get_config().set_auto_watermark_interval(0)
     tables = StreamTableEnvironment.create(streams)
     # Order: two writers of one partition would mix the account's messages, so what surrounds the Python operators runs
     # once; they take the job's parallelism. No choice of a deployment, hence not in flink-conf.

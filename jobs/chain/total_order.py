@@ -51,7 +51,8 @@ class TotalOrder:
         self._merge = order.Merge(shards, store)
         self._names = [name for name in (store.get(ARRIVALS) or b"").split(b"\0") if name]
         self._numbers = {name: number for number, name in enumerate(self._names)}
-        self._slots = np.array([state.slots.get(name, -1) for name in self._names], np.int64)
+        known = {name: slot for slot, name in enumerate(state.names)}
+        self._slots = np.array([known.get(name, -1) for name in self._names], np.int64)
         self._beats = dict.fromkeys(range(shards), 0)
         earlier = edges.last_seq()  # asked once, now: it takes a second, and a kill switch has a quarter of one
         self._rulings = Rulings(edges, ACCOUNT, STATES, lambda: max(self._merge.seq, earlier) + 1)
@@ -59,13 +60,16 @@ class TotalOrder:
         for frontier in edges.frontiers():
             self._merge.quiet(frontier)
 
-    def add(self, shard: int, payload: bytes) -> None:
-        """Take rows of a shard."""
-        self._beats[shard] = 0
-        names, rows, seen = order.unpack(payload)
+    def add(self, payload: bytes) -> None:
+        """Take rows of some shards."""
+        names, rows, shares = order.unpack(payload)
         numbers = np.array([self._number(name) for name in names], np.int64)
         rows.ints[order.SLOT] = numbers[rows.ints[order.SLOT]]
-        self._merge.add(shard, rows, seen)
+        at = 0
+        for share in shares:
+            self._beats[share.shard] = 0
+            self._merge.add(share.shard, rows.cut(at, at + share.rows), share.seen)
+            at += share.rows
 
     def quiet(self, frontier: Frontier) -> None:
         """Take a frontier that was written before."""

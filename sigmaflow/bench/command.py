@@ -51,8 +51,8 @@ FULL = Plan(
     symbols=(2, 20, 200, 2_000), symbol_ticks=200_000, minutes=10.0)
 QUICK = Plan(
     cases=((Case("one", "reference"), 500_000), (Case("one", "default"), 100_000), (Case("six", "reference"), 100_000)),
-    warm_up=200_000, peers=200_000, rates=(("one", 2_000.0),), latency_s=15.0, warm_s=5.0, symbols=(20, 2_000),
-    symbol_ticks=50_000, minutes=0.0)
+    warm_up=200_000, peers=200_000, rates=(("one", 2_000.0),), latency_s=15.0, warm_s=20.0, symbols=(), symbol_ticks=0,
+    minutes=0.0)
 
 
 def run(quick: bool = False, only: str = "", minutes: float | None = None, file: Path | None = None,

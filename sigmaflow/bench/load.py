@@ -4,6 +4,7 @@ Processes and not threads, so that neither waits for the other's interpreter.
 """
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import threading
 import time
@@ -43,6 +44,10 @@ class Arrived(NamedTuple):
     tick: NDArray[np.int64]
     stamp_ns: NDArray[np.int64]
     arrival_ns: NDArray[np.int64]
+
+
+Kept = list[tuple[int, list[Message]]]
+"""Messages that arrived together, with the clock when they did, ns."""
 
 
 def place(partition: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -121,10 +126,12 @@ def reading(streams: Sequence[Stream], namespace: str) -> Iterator[Reader]:
 
 
 def _read(streams: list[Stream], namespace: str, pipe: Connection) -> None:
+    gc.disable()  # it would go through all that has arrived, for some hundred milliseconds, again and again
     settings, ended = load(), threading.Event()
-    held: list[list[tuple[int, list[Message]]]] = [[] for _ in streams]
-    threads = [threading.Thread(target=_follow, args=(settings, stream, namespace, ended, kept))
-               for stream, kept in zip(streams, held, strict=True)]
+    held: dict[bool, Kept] = {committed: [] for _, committed in streams}
+    threads = [threading.Thread(target=_follow, args=(
+        settings, [stream.topic for stream in streams if stream.committed == committed], committed, namespace, ended,
+        kept)) for committed, kept in held.items()]
     for thread in threads:
         thread.start()
     pipe.send(True)
@@ -132,18 +139,20 @@ def _read(streams: list[Stream], namespace: str, pipe: Connection) -> None:
     ended.set()
     for thread in threads:
         thread.join()
-    pipe.send([_arrived(settings, stream, kept) for stream, kept in zip(streams, held, strict=True)])
+    pipe.send([_arrived(settings, stream.topic, namespace, held[stream.committed]) for stream in streams])
 
 
-def _follow(settings: Settings, stream: Stream, namespace: str, ended: threading.Event,
-            kept: list[tuple[int, list[Message]]]) -> None:
-    """Note the clock at the first message of what has arrived, and take all that came with it."""
-    topic = schemas.topics()[stream.topic]
-    name = schemas.in_run(stream.topic, namespace)
+def _follow(settings: Settings, topics: list[str], committed: bool, namespace: str, ended: threading.Event,
+            kept: Kept) -> None:
+    """Note the clock at the first message of what has arrived, and take all that came with it.
+
+    One client for all topics that are read alike: each costs the broker a request for every message that comes.
+    """
     consumer = Consumer(broker.client(settings.kafka.bootstrap) | {
         "group.id": "sigmaflow-bench", "enable.auto.commit": False, "fetch.queue.backoff.ms": 5,
-        "isolation.level": "read_committed" if stream.committed else "read_uncommitted"})
-    consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in range(topic.partitions)])
+        "isolation.level": "read_committed" if committed else "read_uncommitted"})
+    consumer.assign([TopicPartition(schemas.in_run(topic, namespace), p, OFFSET_BEGINNING)
+                     for topic in topics for p in range(schemas.topics()[topic].partitions)])
     while not ended.is_set():
         first = consumer.poll(0.1)
         if first is not None and first.error() is None:
@@ -152,11 +161,11 @@ def _follow(settings: Settings, stream: Stream, namespace: str, ended: threading
     consumer.close()
 
 
-def _arrived(settings: Settings, stream: Stream, kept: list[tuple[int, list[Message]]]) -> Arrived:
-    topic = schemas.topics()[stream.topic]
+def _arrived(settings: Settings, name: str, namespace: str, kept: Kept) -> Arrived:
+    topic, read = schemas.topics()[name], schemas.in_run(name, namespace)
     decoder = Decoder(schemas.load(topic.schema), Registry(settings.registry.url).versions(topic.subject))
-    every = [message for _, messages in kept for message in messages]
-    columns = decoder.decode([message.value() for message in every]).columns
-    stamps = np.array([message.timestamp()[1] for message in every], np.int64) * 1_000_000
-    clock = np.repeat(np.array([now for now, _ in kept], np.int64), [len(messages) for _, messages in kept])
+    every = [(now, message) for now, messages in kept for message in messages if message.topic() == read]
+    columns = decoder.decode([message.value() for _, message in every]).columns
+    stamps = np.array([message.timestamp()[1] for _, message in every], np.int64) * 1_000_000
+    clock = np.array([now for now, _ in every], np.int64)
     return Arrived(place(columns["partition"], columns["offset"]), stamps, clock)

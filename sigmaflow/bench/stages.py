@@ -13,7 +13,7 @@ from connectors.ticks import TickEncoder
 from jobs.chain import inprocess, plans
 from jobs.chain.account import AccountWorker
 from jobs.chain.messages import NEXT, ROWS, MicroBatch
-from jobs.chain.shard import TICKS, ShardWorker
+from jobs.chain.shard import TICKS, opened
 from udfs import profiles
 from udfs.stage import Stage
 
@@ -30,14 +30,14 @@ def measure(profile_name: str, ticks: Ticks) -> dict[str, float]:
     whole = plans.account("pipeline", profile, contracts, shards)
     whole = replace(whole, stages=_timed(whole.stages, spent))
     edges = inprocess.MemoryEdges(shards, [], [])
-    workers = [ShardWorker(plan, shard, inprocess.Memory(), edges) for shard in range(shards)]
+    worker = opened(plan, edges, {shard: inprocess.Memory() for shard in range(shards)})
     account = AccountWorker(whole, inprocess.Memory(), edges)
     for half in (False, True):  # the first half warms up
         spent.clear()
         for batch in _batches(ticks, contracts.id(TICKS), shards, half):
-            rows = [e for e in _clocked(spent, "shard", workers[batch.shard].process, batch) if e.sink == NEXT]
+            rows = [e for e in _clocked(spent, "shard", worker.process, [batch]) if e.sink == NEXT]
             for row in rows:
-                _clocked(spent, "account", account.process, MicroBatch(ROWS, batch.shard, [row.payload], [batch.shard]))
+                _clocked(spent, "account", account.process, [MicroBatch(ROWS, 0, [row.payload])])
     spent["shard"] -= sum(spent[stage.name] for stage in plan.stages)
     spent["account"] -= sum(spent[stage.name] for stage in whole.stages)
     return {name: round(ns / 1e3 / (len(ticks) - len(ticks) // 2), 3) for name, ns in spent.items()}

@@ -118,9 +118,10 @@ def judge(messages: Sequence[Message], cuts: Sequence[int] = ()) -> Judged:
     store = Memory()
     written: dict[str, list[bytes]] = {FEATURES: [], RISK: [], DEAD: []}
     for start, end in pairwise([0, *cuts, len(messages)]):
-        worker = ShardWorker(_plan(), PARTITION, store)
+        worker = ShardWorker(_plan())
+        worker.open(PARTITION, store)
         offsets = range(FIRST + STRIDE * start, FIRST + STRIDE * end, STRIDE)
-        for e in worker.process(MicroBatch(TICKS, PARTITION, messages[start:end], offsets)):
+        for e in worker.process([MicroBatch(TICKS, PARTITION, messages[start:end], offsets)]):
             if e.topic:
                 written[e.topic] += e.values
     accepted = [read(FEATURES, value) for value in written[FEATURES]]

@@ -124,12 +124,13 @@ def _named(text: codec.Text, longest: int, banned: int) -> NDArray[np.bool_]:
 @numba.njit(cache=True)
 def _sequence(symbols, shared, slot, seq, ts_event, bid, ask, flags, max_behind, verdict, ts_order, out_flags):
     """The rules that need the ticks before: duplicates, gaps, time against the partition; and the order time."""
+    room = symbols.shape[0] // shared.shape[0]
     for row in range(verdict.shape[0]):
-        s = symbols[slot[row]]
+        s, part = symbols[slot[row]], shared[slot[row] // room]
         if s.seen > 0 and seq[row] <= s.last_seq:
             verdict[row] = DUPLICATE
             continue
-        if _beyond(shared[0].ts_order, ts_event[row], max_behind):
+        if _beyond(part.ts_order, ts_event[row], max_behind):
             verdict[row] = 16
             continue
         bits = flags[row] & (RECEIVE_TIME | GAP)
@@ -140,8 +141,8 @@ def _sequence(symbols, shared, slot, seq, ts_event, bid, ask, flags, max_behind,
         out_flags[row] = bits
         s.last_seq = seq[row]
         s.seen += 1
-        shared[0].ts_order = max(shared[0].ts_order, ts_event[row])
-        ts_order[row] = shared[0].ts_order
+        part.ts_order = max(part.ts_order, ts_event[row])
+        ts_order[row] = part.ts_order
 
 
 @numba.njit(cache=True)

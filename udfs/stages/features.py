@@ -41,7 +41,7 @@ SYMBOL = np.dtype([
 ])
 
 SHARED = np.dtype([("leader", np.int64), ("second", np.int64)])
-"""Slots of the two symbols with the most ticks, counted from 1; 0 is none."""
+"""Places within their part of the two symbols with the most ticks, counted from 1; 0 is none."""
 
 FAST_DECAY, SLOW_DECAY = 1 / 32, 1 / 1024
 """Weights of the newest squared return in the fast and the slow variance; their ratio names the volatility state."""
@@ -138,7 +138,10 @@ def _channel(s, mid):
 
 @numba.njit(cache=True, inline="always")
 def _lead(symbols, shared, slot, now):
-    """Recent return of the leader, faded to now; 0 without one. Then the tick counts, and may make a new leader."""
+    """Recent return of the leader, faded to now; 0 without one. Then the tick counts, and may make a new leader.
+
+    `symbols` and `slot` are those of the part alone.
+    """
     leader = shared.second if shared.leader == slot + 1 else shared.leader
     found = 0.0
     if leader > 0:
@@ -201,8 +204,9 @@ def _window_flow(s):
 
 @numba.njit(cache=True)
 def _kernel(symbols, shared, slot, ts, bids, asks, bid_sizes, ask_sizes, prices, sizes, sides, out, history, regime):
+    room = symbols.shape[0] // shared.shape[0]
     for row in range(slot.shape[0]):
-        s = symbols[slot[row]]
+        s, part = symbols[slot[row]], slot[row] // room
         bid, ask, bid_size, ask_size = bids[row], asks[row], bid_sizes[row], ask_sizes[row]
         mid, width = middle(bid, ask), spread(bid, ask)
         change = _change(s, mid, bid, ask, bid_size, ask_size, ts[row]) if s.ticks > 0 else 0.0
@@ -212,7 +216,8 @@ def _kernel(symbols, shared, slot, ts, bids, asks, bid_sizes, ask_sizes, prices,
         s.mids[s.ticks % MIDS] = mid
         s.ticks += 1
         s.mid, s.bid, s.ask, s.bid_size, s.ask_size, s.ts = mid, bid, ask, bid_size, ask_size, ts[row]
-        out[19, row], out[20, row] = s.recent, _lead(symbols, shared[0], slot[row], ts[row])
+        out[19, row], out[20, row] = s.recent, _lead(
+            symbols[part * room:(part + 1) * room], shared[part], slot[row] - part * room, ts[row])
 
         volatility, trend = _return_moments(s)
         ready = s.history >= RETURNS and s.slow_variance > 0

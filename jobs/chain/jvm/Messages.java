@@ -8,7 +8,7 @@ public class Messages extends org.apache.flink.streaming.api.operators.AbstractS
         implements org.apache.flink.streaming.api.operators.OneInputStreamOperator {
 
     private static final int SINK = 0;
-    private static final int PAYLOAD = 2;
+    private static final int PAYLOAD = 1;
 
     private final int sink;
     private final org.apache.flink.table.data.StringData[] topics;

@@ -2,11 +2,12 @@
 // operator in Python is called once for all of them and one object crosses into its interpreter. Flink's own
 // TUMBLE with ARRAY_AGG does the same with a state access, and a crossing, for each message.
 //
-// Layout, little endian, n messages: n, offsets, timestamps in seconds, lengths (-1 for null), each of 8 bytes; the
-// bytes of the messages. Read by jobs/chain/packing.py.
+// Layout, little endian, n messages: number of the topic, partition, n, bytes to come, each of 4 bytes; offsets, timestamps
+// in seconds, lengths (-1 for null), each of 8 bytes; the bytes of the messages; filled up to a multiple of 8. Read by
+// jobs/chain/packing.py.
 //
-// Nothing is held across a checkpoint: what waits leaves before the barrier, and behind it, for every key, an empty
-// micro-batch that tells the operator in Python to write its state.
+// Nothing is held across a checkpoint: what waits leaves before the barrier, and behind it, for every key, the word that
+// tells the operator in Python to write its state.
 public class MicroBatches extends org.apache.flink.streaming.api.operators.AbstractStreamOperator
         implements org.apache.flink.streaming.api.operators.OneInputStreamOperator,
         org.apache.flink.streaming.api.operators.BoundedOneInput,
@@ -21,36 +22,43 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
     private final long millis;
     private final int most;
     private final org.apache.flink.table.data.StringData[] topics;
-    private final String[] names;
+    private final int[] numbers;
     private final int[] keys;
-    private final String checkpoint;
+    private final Integer batches;
+    private final Integer checkpoint;
     private final java.util.ArrayList waiting = new java.util.ArrayList();
     private final org.apache.flink.streaming.runtime.streamrecord.StreamRecord out =
             new org.apache.flink.streaming.runtime.streamrecord.StreamRecord(null);
     private boolean timed = false;
 
-    // references: milliseconds, most messages of a micro-batch, topics in Kafka, what to call them, keys by partition,
-    // the source that tells of a checkpoint
+    // references: milliseconds, most messages of a micro-batch, topics in Kafka, their numbers, keys by partition, the word
+    // of micro-batches, the word of a checkpoint
     public MicroBatches(Object[] references, org.apache.flink.streaming.runtime.tasks.StreamTask task,
             org.apache.flink.streaming.api.graph.StreamConfig config,
             org.apache.flink.streaming.api.operators.Output output,
             org.apache.flink.streaming.runtime.tasks.ProcessingTimeService time) throws Exception {
         this.millis = ((Number) references[0]).longValue();
         this.most = ((Number) references[1]).intValue();
-        this.names = ((String) references[3]).split(" ");
+        this.numbers = numbers((String) references[3]);
         String[] found = ((String) references[2]).split(" ");
         this.topics = new org.apache.flink.table.data.StringData[found.length];
         for (int i = 0; i < found.length; i++) {
             this.topics[i] = org.apache.flink.table.data.binary.BinaryStringData.fromString(found[i]);
         }
-        String[] spread = ((String) references[4]).split(" ");
-        this.keys = new int[spread.length];
-        for (int i = 0; i < spread.length; i++) {
-            this.keys[i] = Integer.parseInt(spread[i]);
-        }
-        this.checkpoint = (String) references[5];
+        this.keys = numbers((String) references[4]);
+        this.batches = (Integer) references[5];
+        this.checkpoint = (Integer) references[6];
         this.setup(task, config, output);
         this.setProcessingTimeService(time);
+    }
+
+    private static int[] numbers(String text) {
+        String[] parts = text.split(" ");
+        int[] found = new int[parts.length];
+        for (int i = 0; i < parts.length; i++) {
+            found[i] = Integer.parseInt(parts[i]);
+        }
+        return found;
     }
 
     public void processElement(org.apache.flink.streaming.runtime.streamrecord.StreamRecord element)
@@ -100,7 +108,7 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
     private void settle() {
         sendAll();
         for (int i = 0; i < keys.length; i++) {
-            collect(keys[i], checkpoint, 0, new byte[0]);
+            collect(keys[i], checkpoint, new byte[0]);
         }
     }
 
@@ -115,12 +123,11 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
             return;
         }
         int key = keys[Math.min(batch.partition, keys.length - 1)];
-        collect(key, names[batch.topic], batch.partition, batch.packed());
+        collect(key, batches, batch.packed(numbers[batch.topic]));
     }
 
-    private void collect(int key, String source, int partition, byte[] payload) {
-        org.apache.flink.types.Row value = org.apache.flink.types.Row.of(
-                new Object[] {source, Integer.valueOf(partition), payload});
+    private void collect(int key, Integer word, byte[] payload) {
+        org.apache.flink.types.Row value = org.apache.flink.types.Row.of(new Object[] {word, payload});
         output.collect(out.replace(org.apache.flink.types.Row.of(new Object[] {Integer.valueOf(key), value})));
     }
 
@@ -158,12 +165,13 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
             }
         }
 
-        byte[] packed() {
-            java.nio.ByteBuffer to = java.nio.ByteBuffer.allocate(8 + 24 * count + size);
+        byte[] packed(int number) {
+            int body = 24 * count + size;
+            java.nio.ByteBuffer to = java.nio.ByteBuffer.allocate(16 + (body + 7) / 8 * 8);
             to.order(java.nio.ByteOrder.LITTLE_ENDIAN);
-            to.putLong(count);
+            to.putInt(number).putInt(partition).putInt(count).putInt(body);
             to.asLongBuffer().put(offsets, 0, count).put(stamps, 0, count).put(lengths, 0, count);
-            to.position(8 + 24 * count);
+            to.position(16 + 24 * count);
             to.put(held, 0, size);
             count = 0;
             size = 0;

@@ -22,9 +22,9 @@ MESSAGE = DataTypes.ROW([DataTypes.FIELD("topic", DataTypes.STRING()), DataTypes
 """Type of the rows that the operator Messages gives."""
 
 
-def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: str,
-        references: Sequence[int | str]) -> DataStream:
-    """Run the operator `name` over a stream, at the stream's parallelism and in its slots.
+def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: str, references: Sequence[int | str],
+        parallelism: int | None = None, group: str | None = None) -> DataStream:
+    """Run the operator `name` over a stream, at the stream's parallelism and in its slots where none are given.
 
     So it is chained to what gives the stream, and a sink behind it, which inherits the slots, to both: nothing that the
     operators in Python write crosses between TaskManagers.
@@ -43,12 +43,12 @@ def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: s
     factory = java.org.apache.flink.table.runtime.operators.CodeGenOperatorFactory(generated)
     before = stream._j_data_stream.getTransformation()
     made = java.org.apache.flink.streaming.api.transformations.OneInputTransformation(
-        before, title, factory, _type(out), before.getParallelism(), False)
+        before, title, factory, _type(out), parallelism or before.getParallelism(), False)
     made.setUid(title)
     made.setBufferTimeout(0)  # what leaves the thread is whole micro-batches: nothing is gained by waiting for more
-    group = before.getSlotSharingGroup()
-    if group.isPresent():
-        made.setSlotSharingGroup(group.get())
+    inherited = before.getSlotSharingGroup()
+    if group or inherited.isPresent():
+        made.setSlotSharingGroup(group or inherited.get().getName())
     environment = stream._j_data_stream.getExecutionEnvironment()
     environment.addOperator(made)
     return DataStream(java.org.apache.flink.streaming.api.datastream.DataStream(environment, made))

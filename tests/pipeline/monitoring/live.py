@@ -70,8 +70,10 @@ class Market:
         """With the first few symbols only for a while."""
         with self.without():
             self.start(FIRST)
-            yield
-            self.stop()
+            try:
+                yield
+            finally:
+                self.stop()
 
 
 def chain(settings: Settings, savepoint: str | None = None) -> None:

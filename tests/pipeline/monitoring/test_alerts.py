@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -206,23 +207,28 @@ class Crash:
     """
 
     def __init__(self, settings: Settings) -> None:
-        first = symbol_names(FIRST)
-        held = [position for position in account(settings)["positions"]
+        first, before = symbol_names(FIRST), account(settings)
+        held = [position for position in before["positions"]
                 if position["position"] and position["symbol"] not in first]
         self._instruments = tuple(("SIM", position["symbol"]) for position in held)
         self._mids = np.array([position["mid"] * (0.1 if position["position"] > 0 else 1_000.0) for position in held])
-        self.loss = sum(position["position"] * (position["mid"] - mid)
-                        for position, mid in zip(held, self._mids, strict=True))
+        loss = sum(position["position"] * (position["mid"] - mid)
+                   for position, mid in zip(held, self._mids, strict=True))
+        self.takes_much = loss > LOSS * before["peak_equity"]
+        self._settings = settings
 
-    def go_on(self, settings: Settings) -> None:
+    @cached_property
+    def _writer(self) -> TickWriter:
+        return TickWriter(self._settings)
+
+    def go_on(self) -> None:
         """One tick of each instrument at these prices. An account shows what a tick did to it with a later one."""
         now, rows = time.time_ns(), len(self._mids)
         whole = np.zeros(rows, np.int64)
-        writer = TickWriter(settings)
-        writer.write(Ticks(
+        self._writer.write(Ticks(
             self._instruments, np.arange(rows), whole + now // 1_000, whole + now, whole + now, self._mids,
             self._mids * 1.0001, whole + 1.0, whole + 1.0, whole + np.nan, whole + np.nan, whole, whole))
-        writer.flush()
+        self._writer.flush()
 
 
 @contextmanager
@@ -230,11 +236,11 @@ def cornered(market: Market) -> Iterator[Crash]:
     """With the first symbols only, from a moment on at which the others are held so that a crash takes much."""
     s = market.settings
     for _ in range(10):
-        wait_for("something to lose", 120, lambda: Crash(s).loss > LOSS * account(s)["peak_equity"])
+        wait_for("something to lose", 120, lambda: Crash(s).takes_much)
         with market.of_the_first():
             time.sleep(SETTLED_S)
             crash = Crash(s)
-            if crash.loss > LOSS * account(s)["peak_equity"]:
+            if crash.takes_much:
                 yield crash
                 return
 
@@ -247,7 +253,7 @@ def test_a_crash(watched: Market) -> None:
     with cornered(watched) as crash:
 
         def halted() -> bool:
-            crash.go_on(s)
+            crash.go_on()
             return (account(s)["state"], account(s)["state_cause"]) == ("HALTED", "DRAWDOWN")
 
         wait_for("a halt", 60, halted)

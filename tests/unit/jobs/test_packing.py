@@ -6,18 +6,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.chain.messages import ROWS, MicroBatch, emit
-from jobs.chain.packing import pack, pack_batch, unpack
+from jobs.chain.packing import pack, pack_batch, pack_rows, unpack
 from schemas.packed import Packed
 
+TOPICS = ("t", "u")
 VALUES = st.lists(st.none() | st.binary(max_size=40), max_size=20)
 
 
 @given(VALUES)
 def test_a_micro_batch_comes_back(values: list[bytes | None]) -> None:
     offsets = list(range(7, 7 + len(values)))
-    batch = unpack("t", 3, pack_batch(MicroBatch("t", 3, values, offsets, offsets)))
+    (batch,) = unpack(pack_batch(MicroBatch("t", 3, values, offsets, offsets), TOPICS), TOPICS)
     assert (batch.source, batch.shard, list(batch.messages)) == ("t", 3, values)
     assert list(batch.offsets) == list(batch.stamps) == offsets
+
+
+@given(st.lists(VALUES, max_size=4), st.binary(max_size=40))
+def test_micro_batches_behind_each_other_come_back_in_order(all_values: list[list[bytes | None]], rows: bytes) -> None:
+    """As Gather.java puts them; the messages of all lie in one buffer, with no copy to join them."""
+    sent = [MicroBatch(TOPICS[n % 2], n, values, range(len(values))) for n, values in enumerate(all_values)]
+    payload = b"".join(pack_batch(batch, TOPICS) for batch in sent) + pack_rows(rows)
+    *found, last = unpack(payload, TOPICS)
+    assert [(b.source, b.shard, list(b.messages)) for b in found] == [(b.source, b.shard, b.messages) for b in sent]
+    assert (last.source, last.messages) == (ROWS, [rows])
+    if found:
+        joined = Packed.concat([Packed.of(batch.messages) for batch in found])
+        assert list(joined) == [value for values in all_values for value in values]
+        assert joined.pool is Packed.of(found[0].messages).pool
 
 
 def sections(payload: bytes) -> list[tuple[int, list[bytes], list[bytes]]]:
@@ -41,10 +56,3 @@ def test_messages_of_several_topics(topics: list[list[bytes]]) -> None:
     emissions = [emit(f"t{n}", key.take(np.arange(len(held)) % 2), Packed.of(held)) for n, held in enumerate(topics)]
     wanted = [(n, [(b"account", b"other")[i % 2] for i in range(len(held))], held) for n, held in enumerate(topics)]
     assert sections(pack(emissions, {f"t{n}": n for n in range(3)})) == wanted
-
-
-def test_rows_of_several_shards() -> None:
-    parts = ((2, b"abc"), (0, b""))
-    payload = b"".join(np.array([shard, len(part)], np.int32).tobytes() + part for shard, part in parts)
-    batch = unpack(ROWS, 0, payload)
-    assert (list(batch.offsets), list(batch.messages)) == ([2, 0], [b"abc", b""])

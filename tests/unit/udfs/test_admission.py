@@ -12,6 +12,7 @@ import pytest
 
 import schemas
 from jobs.chain import plans
+from jobs.chain.contracts import Contracts
 from jobs.chain.inprocess import Memory, contracts
 from jobs.chain.messages import MicroBatch
 from jobs.chain.shard import DEAD, TICKS, ShardWorker
@@ -37,15 +38,17 @@ def admit(*messages: bytes | None, worker: ShardWorker | None = None) -> tuple[l
     """(features of accepted ticks, dead letters) of one micro-batch."""
     worker = worker or shard()
     out: dict[str, list[dict]] = {DEAD: [], "features.v1": []}
-    for e in worker.process(MicroBatch(TICKS, 0, messages, range(7, 7 + len(messages)))):
+    for e in worker.process([MicroBatch(TICKS, 0, messages, range(7, 7 + len(messages)))]):
         schema = fastavro.parse_schema(schemas.load(schemas.topics()[e.topic].schema))
         out[e.topic] += [fastavro.schemaless_reader(io.BytesIO(value[5:]), schema) for value in e.values]
     return out["features.v1"], out[DEAD]
 
 
-def shard() -> ShardWorker:
-    """The features job's worker."""
-    return ShardWorker(plans.shard("features", profiles.DEFAULT, contracts(), 1), 0, Memory())
+def shard(known: Contracts | None = None) -> ShardWorker:
+    """The features job's worker, of one shard."""
+    worker = ShardWorker(plans.shard("features", profiles.DEFAULT, known or contracts(), 1))
+    worker.open(0, Memory())
+    return worker
 
 
 REFUSED: list[tuple[str, bytes | None]] = [
@@ -91,10 +94,10 @@ def test_a_tick_from_after_its_record_was_written_is_refused_whatever_its_receiv
     ahead = START + 7_200 * NS
     raw = [message(symbol="A"), message(symbol="B", ts_event=ahead, ts_recv=ahead), message(symbol="C")]
     worker, written = shard(), START // NS
-    out = worker.process(MicroBatch(TICKS, 0, raw, range(3), [written] * 3))
+    out = worker.process([MicroBatch(TICKS, 0, raw, range(3), [written] * 3)])
     assert {e.topic: len(e.values) for e in out} == {DEAD: 1, "features.v1": 2}
-    late = worker.process(MicroBatch(TICKS, 0, [message(symbol="D", ts_event=START + 61 * NS, ts_recv=START + 61 * NS)],
-                                     [3], [written]))
+    later = message(symbol="D", ts_event=START + 61 * NS, ts_recv=START + 61 * NS)
+    late = worker.process([MicroBatch(TICKS, 0, [later], [3], [written])])
     assert {e.topic: len(e.values) for e in late} == {"features.v1": 1}
 
 
@@ -109,7 +112,7 @@ def test_a_newer_writers_value_that_this_code_has_no_place_for_is_refused_alone(
     newer["fields"][-1]["type"] = "long"
     held = contracts()
     known = replace(held, versions=held.versions | {TICKS: held.writers(TICKS) | {4_000_000: newer}})
-    worker = ShardWorker(plans.shard("features", profiles.DEFAULT, known, 1), 0, Memory())
+    worker = shard(known)
     raw = [message(symbol=name, flags=flags) for name, flags in (("FITS", 2**31 - 1), ("ALSO", 1))]
     raw.insert(1, beyond(newer, flags=2**31))
     features, letters = admit(*[b"\0" + struct.pack(">I", 4_000_000) + row[5:] for row in raw], worker=worker)
