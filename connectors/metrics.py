@@ -133,8 +133,10 @@ class Totals:
     tick_to_decision: Histogram = field(default_factory=Histogram)
     tick_to_fill: Histogram = field(default_factory=Histogram)
     order_to_fill: Histogram = field(default_factory=Histogram)
-    lag: dict[str, int] = field(default_factory=dict)
-    """Records of each topic that this process has not read yet."""
+    read: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Offset behind the last record read, by topic and partition."""
+    committed: dict[str, int] = field(default_factory=dict)
+    """Records of each topic read that are there for who reads what is committed, all partitions, markers included."""
     end_offsets: dict[str, int] = field(default_factory=dict)
     """Records ever written to each topic of the chain, all partitions; on transactional ones markers included."""
     undecodable: Counter[str] = field(default_factory=Counter)
@@ -143,6 +145,14 @@ class Totals:
     """Failed attempts by where: `questdb`, `redis`, `kafka`."""
     pending: int = 0
     """Rows read and not yet acknowledged by QuestDB."""
+
+    @property
+    def lag(self) -> dict[str, int]:
+        """Records of each topic that this process has not read yet."""
+        read: Counter[str] = Counter()
+        for (topic, _), offset in self.read.items():
+            read[topic] += offset
+        return {topic: max(0, end - read[topic]) for topic, end in self.committed.items()}
 
     def equity(self, row: Row) -> None:
         """Take an equity message."""

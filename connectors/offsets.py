@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors import broker
@@ -13,8 +13,10 @@ from connectors import broker
 TIMEOUT_S = 5.0
 
 
-def end_offsets(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
+def end_offsets(admin: AdminClient, topics: Iterable[str], committed: bool = False) -> dict[str, int]:
     """Return the sum of the end offsets of each topic's partitions; topics that do not exist are left out.
+
+    With `committed` the end is before the first record of a transaction that is still open.
 
     On topics written in transactions the commit markers count too: one a transaction and partition.
     Raises KafkaException where the broker does not answer.
@@ -28,7 +30,9 @@ def end_offsets(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
     }
     found: Counter[str] = Counter()
     if wanted:
-        for partition, future in admin.list_offsets(wanted, request_timeout=TIMEOUT_S).items():
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        answers = admin.list_offsets(wanted, isolation_level=level, request_timeout=TIMEOUT_S)
+        for partition, future in answers.items():
             found[partition.topic] += future.result().offset
     return dict(found)
 

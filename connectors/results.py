@@ -203,6 +203,7 @@ class Results:
             for number in range(broker.partitions(self._consumer, bootstrap, topic, STAGE))
         ]
         stored = self._stored(everything)
+        self.totals.read = {(at.topic, at.partition): max(0, at.offset) for at in stored}
         self._consumer.assign([
             TopicPartition(at.topic, at.partition, at.offset if at.offset >= 0 else OFFSET_BEGINNING) for at in stored
         ])  # fmt: skip
@@ -262,12 +263,10 @@ class Results:
                     decided.append(message)
                 else:
                     self._one(message)
-                self._batch.moved(topic, partition, message.offset() + 1, now)
-                self.totals.lag[topic] = self._behind(topic, partition, message.offset() + 1)
+                self._moved(topic, partition, message.offset() + 1, now)
             elif error.code() == KafkaError._PARTITION_EOF:
                 # The end of what is committed: unlike the last message's, this offset is past the commit markers.
-                self._batch.moved(topic, partition, message.offset(), now)
-                self.totals.lag[topic] = 0
+                self._moved(topic, partition, message.offset(), now)
             else:
                 self.totals.errors["kafka"] += 1
                 log.warning("Kafka: %s", error.str())
@@ -391,9 +390,9 @@ class Results:
     def _past(self, account: str) -> Recent:
         return self._recent.setdefault(account, Recent())
 
-    def _behind(self, topic: str, partition: int, position: int) -> int:
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-        return int(max(0, high - position))
+    def _moved(self, topic: str, partition: int, next_offset: int, now: float) -> None:
+        self._batch.moved(topic, partition, next_offset, now)
+        self.totals.read[topic, partition] = next_offset
 
     def _hold_back(self) -> None:
         """Stop reading when too much waits, go on when it is gone."""
@@ -403,11 +402,15 @@ class Results:
             self._paused = hold
 
     def _watch(self) -> None:
-        """Sample the topics' ends each second, in a thread of its own: the broker may take its time to answer."""
+        """Sample the topics' ends each second, in a thread of its own: the broker may take its time to answer.
+
+        Asked for and not taken from what the consumer was told last: it asks no more while enough waits in its queue.
+        """
         admin = AdminClient({"bootstrap.servers": self._settings.kafka.bootstrap, "log_level": 0})
         names = [*schemas.topics()]
         while not self.stop.wait(RATES_S):
             try:
+                self.totals.committed = end_offsets(admin, self._topics.names(), committed=True)
                 self.totals.end_offsets = end_offsets(admin, names)
                 self._rates.sample(self.totals.end_offsets, time.monotonic())
             except KafkaException:

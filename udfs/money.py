@@ -30,13 +30,19 @@ _BEYOND = 1.2e27
 def units(value):
     """The nearest number of units, ties to even; OVER for NaN and what is above MOST, -OVER below -MOST.
 
-    >>> units(1.5), units(-2.5e-9), units(float("inf")) == OVER, units(-1e12) == -OVER
-    (1500000000, -2, True, True)
+    From 2**23 on a float no longer tells nine decimals apart, from 2**26 on no eight, from 2**29 on no seven: the
+    nearest to as many as it does is then meant, so that what a venue wrote with 15 digits or fewer is what it gives.
+
+    >>> units(1.5), units(-2.5e-9), units(float("inf")) == OVER, units(-1e12) == -OVER, units(8_700_157.44)
+    (1500000000, -2, True, True, 8700157440000000)
     """
-    scaled = np.rint(value * 1e9)
-    if abs(scaled) <= MOST:
-        return np.int64(scaled)
-    return np.int64(-OVER if scaled < 0 else OVER)
+    size = abs(value)
+    if not size <= 2 * MOST / UNIT:
+        return np.int64(-OVER if value < 0 else OVER)
+    step = 1 if size < 2.0**23 else 10 if size < 2.0**26 else 100 if size < 2.0**29 else 1_000
+    whole = np.trunc(value)  # apart, since a product of all digits would be rounded before it is rounded to a unit
+    total = np.int64(whole) * UNIT + np.int64(np.rint((value - whole) * (UNIT // step))) * step
+    return max(np.int64(-OVER), min(np.int64(OVER), total))
 
 
 @numba.njit(cache=True)

@@ -31,15 +31,16 @@ def times(a: int, b: int) -> int:
 
 
 def units(value: float) -> int:
-    """The nearest number of units to a float.
+    """The nearest number of units to a float; of those with as many decimals as a float of its size tells apart.
 
-    >>> units(0.25), units(float("inf")) == MOST + 1
-    (250000000, True)
+    >>> units(0.25), units(float("inf")) == MOST + 1, units(8_700_157.44)
+    (250000000, True, 8700157440000000)
     """
-    scaled = value * 1e9
-    if abs(scaled) <= MOST:
-        return round(scaled)
-    return -MOST - 1 if scaled < 0 else MOST + 1  # as integers: the float nearest to MOST + 1 is MOST
+    if not abs(value) <= 2 * MOST / UNIT:
+        return -MOST - 1 if value < 0 else MOST + 1
+    step = 10 ** sum(abs(value) >= limit for limit in (2**23, 2**26, 2**29))
+    whole = int(value)
+    return max(-MOST - 1, min(MOST + 1, whole * UNIT + round((value - whole) * (UNIT // step)) * step))
 
 
 @dataclass

@@ -149,6 +149,32 @@ def test_crash_between_write_and_commit_changes_nothing(stack, feed, account):
     assert third.totals.rows_written == 0
 
 
+class Hangs(QuestDB):
+    """Answers when it is let."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked, self.answers = threading.Event(), threading.Event()
+
+    def write(self, lines: list[str]) -> None:
+        self.asked.set()
+        self.answers.wait(60)
+        super().write(lines)
+
+
+def test_lag_is_told_while_questdb_hangs(stack, feed, account):
+    """Although nothing is read meanwhile."""
+    made, sink = rows(account), Hangs(stack.questdb.http_url)
+    feed.write({"equity.v1": made["equity.v1"][:10]})
+    with running(process(stack, feed, sink)) as results:
+        assert sink.asked.wait(30)
+        feed.write({"equity.v1": made["equity.v1"][10:]})
+        wait_for("the lag", 30, lambda: results.totals.lag.get(f"{feed.namespace}.equity.v1", 0) >= 990)
+        sink.answers.set()
+        wait_for("the end of the topic", 30, lambda: at_the_end(results, feed))
+    assert count(stack, "equity", account) == 1_000
+
+
 @contextlib.contextmanager
 def door(port: int, target: int) -> Iterator[None]:
     """Let connections to `port` through to `target`: QuestDB coming back at its address."""

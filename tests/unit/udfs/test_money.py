@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sigmaflow.audit import book
 from udfs import money
 from udfs.money import MOST, OVER, UNIT
 
@@ -54,19 +55,28 @@ def test_portions_of_all_and_nothing(amount: int, whole: int) -> None:
 
 
 @compiled
-@given(st.integers(-10**14, 10**14), st.integers(0, 9))
+@given(st.integers(-10**15, 10**15), st.integers(0, 9))
+@example(870_015_744, 2)
+@example(4_194_304_000_000_001, 9)
+@example(999_999_999_999_999, 6)
 def test_a_decimal_keeps_its_digits(mantissa: int, digits: int) -> None:
     """What a venue writes with up to nine decimals, as far as a float tells it apart."""
     value = float(Fraction(mantissa, 10**digits))
+    if abs(value) < MOST / UNIT:
+        assert money.units(value) == book.units(value) == mantissa * 10**(9 - digits)
     if abs(value) < 9e6:
-        assert money.units(value) == mantissa * 10**(9 - digits)
         assert money.plain(money.units(value)) == value
 
 
 @pytest.mark.parametrize(("value", "found"), [(math.nan, OVER), (math.inf, OVER), (-math.inf, -OVER), (-0.0, 0),
                                               (5e-324, 0), (1e15, OVER), (-1e15, -OVER), (0.5e-9, 0), (1.5e-9, 2)])
 def test_numbers_beyond_the_range(value: float, found: int) -> None:
-    assert money.units(value) == found
+    assert money.units(value) == book.units(value) == found
+
+
+@given(st.floats(-2e9, 2e9) | st.floats())
+def test_the_auditor_counts_the_same_units(value: float) -> None:
+    assert money.units(value) == book.units(value)
 
 
 def test_a_setting_beyond_the_range_is_refused() -> None:
