@@ -449,9 +449,10 @@ def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, 
 
 
 class Encoder:
-    """Writes columns as messages of one schema. `constants` gives the strings of array items, by item (alpha names).
+    """Writes columns as messages of one schema.
 
-    `tail` bytes behind each message are left for the caller to fill.
+    `constants` gives strings that are the same in every row, so that there is no column of them: those of array items
+    by item (alpha names), that of another field alone. `tail` bytes behind each message are left for the caller.
     """
 
     def __init__(self, schema: Mapping[str, Any], schema_id: int,
@@ -459,7 +460,6 @@ class Encoder:
         self._tail = tail
         self._header = np.frombuffer(struct.pack(">bI", 0, schema_id), np.uint8)
         self._fields = fields(schema)
-        self._constants = {k: Text.table([v.encode() for v in values]) for k, values in (constants or {}).items()}
         ints, floats, texts, arrays, counts = (list[str]() for _ in range(5))
         source = []
         for f in self._fields:
@@ -470,49 +470,53 @@ class Encoder:
         self._source = np.array(source, np.int64)
         self._width = HEADER + sum(10 if f.kind != STRING else 5 for f in self._fields if f.array is None)
         self._item_width = sum(10 if f.kind != STRING else 5 for f in self._fields if f.array is not None)
+        self._hold({name: constants[name] for name in texts if name in constants} if constants else {})
+
+    def _hold(self, constants: Mapping[str, Sequence[str]]) -> None:
+        """Lay out the constants: their bytes, and where each item's are."""
+        texts, pool = self._names[2], b""
+        self._held = np.zeros((max(1, len(texts)), max(1, MAX_ITEMS), 2), np.int64)
+        self._varying = [(i, name) for i, name in enumerate(texts) if name not in constants]
+        for i, name in enumerate(texts):
+            for item, text in enumerate(constants.get(name, ())):
+                self._held[i, item] = len(pool), len(text.encode())
+                pool += text.encode()
+        self._pool = np.frombuffer(pool or b"\0", np.uint8)
 
     def encode(self, columns: Mapping[str, Any], rows: int) -> Packed:
-        """One message for each row, in order."""
+        """One message for each row, in order. What is a number, or a column of one row, all rows have."""
         if rows == 0:
             return Packed.table([])
         ints, floats, texts, arrays, counts = self._names
         items = max((columns[n].shape[1] for n in arrays if n in columns), default=0)
-        pools, pool_start = self._pools(columns, texts)
-        starts, lengths = (np.zeros((max(1, len(texts)), rows), np.int64) for _ in range(2))
-        constant = np.zeros((max(1, len(texts)), max(1, MAX_ITEMS), 2), np.int64)
-        for i, name in enumerate(texts):
-            if name in self._constants:
-                held = self._constants[name]
-                constant[i, :len(held.start), 0] = held.start + pool_start[i]
-                constant[i, :len(held.start), 1] = held.length
-            else:
-                starts[i], lengths[i] = columns[name].start + pool_start[i], columns[name].length
-        count = _stack([columns[f"{n}.count"] for n in counts], rows, np.int64)
+        places = np.empty((2, max(1, len(texts)), rows), np.int64)
+        places[:] = self._held[:, 0].T[:, :, None]
+        pool, text_bytes = self._texts(columns, places)
         held_arrays = np.zeros((max(1, len(arrays)), rows, max(1, items)))
         for i, name in enumerate(arrays):
             held_arrays[i, :, :columns[name].shape[1]] = columns[name]
-        text_bytes = int(lengths.sum()) + int(constant[:, :, 1].sum()) * rows
         buf = np.empty(rows * (self._width + items * self._item_width + 16 + self._tail) + text_bytes, np.uint8)
-        offsets = np.zeros(rows + 1, np.int64)
+        offsets = np.empty(rows + 1, np.int64)
         _encode(self._header, self._kinds, self._source, _stack([columns[n] for n in ints], rows, np.int64),
-                _stack([columns[n] for n in floats], rows, np.float64), pools, starts, lengths, count, held_arrays,
-                constant, self._tail, buf, offsets)
+                _stack([columns[n] for n in floats], rows, np.float64), pool, places[0], places[1],
+                _stack([columns[f"{n}.count"] for n in counts], rows, np.int64), held_arrays, self._held, self._tail,
+                buf, offsets)
         buf.flags.writeable = self._tail > 0
         return Packed(buf, offsets[:-1], np.diff(offsets))
 
-    def _pools(self, columns: Mapping[str, Any], texts: list[str]) -> tuple[NDArray[np.uint8], list[int]]:
-        parts: list[NDArray[np.uint8]] = []
-        at: list[int] = []
-        seen: dict[int, int] = {}
-        total = 0
-        for name in texts:
-            pool = (self._constants.get(name) or columns[name]).pool
-            if id(pool) not in seen:
-                seen[id(pool)] = total
-                parts.append(pool)
-                total += len(pool)
-            at.append(seen[id(pool)])
-        return (np.concatenate(parts) if parts else np.zeros(1, np.uint8)), at
+    def _texts(self, columns: Mapping[str, Any], places: NDArray[np.int64]) -> tuple[NDArray[np.uint8], int]:
+        """All texts' bytes, each buffer once, and the most that messages take of them; `places` gets where each is."""
+        parts, seen, total = [self._pool], dict[int, int](), len(self._pool)
+        for i, name in self._varying:
+            text = columns[name]
+            if id(text.pool) not in seen:
+                seen[id(text.pool)] = total
+                parts.append(text.pool)
+                total += len(text.pool)
+            np.add(text.start, seen[id(text.pool)], out=places[0, i])
+            places[1, i] = text.length
+        rows = places.shape[2]
+        return np.concatenate(parts), int(places[1].sum()) + int(self._held[:, :, 1].sum()) * rows
 
 
 def _place(f: Field, ints: list[str], floats: list[str], texts: list[str], arrays: list[str],
@@ -532,7 +536,7 @@ def _place(f: Field, ints: list[str], floats: list[str], texts: list[str], array
 
 
 def _stack(parts: list[NDArray[Any]], rows: int, dtype: type) -> NDArray[Any]:
-    out: NDArray[Any] = np.zeros((max(1, len(parts)), rows), dtype)
+    out: NDArray[Any] = np.empty((max(1, len(parts)), rows), dtype)
     for i, part in enumerate(parts):
         out[i] = part
     return out

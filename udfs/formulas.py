@@ -24,7 +24,7 @@ class Formula:
 FORMULAS: dict[str, Formula] = {}
 
 
-def vectorised(function: Callable[..., float]) -> tuple[tuple[str, ...], Callable[..., Any]]:
+def vectorised(function: Callable[..., float]) -> tuple[tuple[str, ...], Any]:
     """Names of the inputs, and the function compiled to a ufunc of float64 columns. NaN in gives NaN out."""
     inputs = tuple(inspect.signature(function).parameters)
     signature = f"float64({', '.join(['float64'] * len(inputs))})"

@@ -5,6 +5,7 @@ Every one carries the tick that caused it. The Avro bytes are a function of the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ CAUSE = ("account_seq", "seq", "tick_id", "partition", "offset", "ts_event", "ts
 """Columns that every message of an account carries of the tick that caused it."""
 
 GATES = sizing.GATES + fills.GATES
+Rows = np.ndarray | slice
+"""Which rows of the columns a topic's messages are of."""
+ALL = slice(None)
+"""All of them, of which nothing is copied."""
 TAIL = 33
 """Bytes of the chain value in a record: its length and 32 hexadecimal digits."""
 
@@ -36,16 +41,15 @@ class Ledger:
     def __init__(self, profile: Profile, contracts: Contracts, topics: tuple[str, ...], state: KeyedState,
                  store: Store) -> None:
         self._profile, self._topics, self._state, self._store = profile, topics, state, store
-        self._encoders = {topic: Encoder(_open(contracts.schema(topic)), contracts.id(topic),
-                                         tail=TAIL if topic == DECISIONS else 0) for topic in topics}
         account = profile.fills.account
+        constants = {"account": [account], "strategy": [profile.name], "config_digest": [profile.digest],
+                     "code_digest": [code_digest()]}
+        self._encoders = {topic: Encoder(_open(contracts.schema(topic)), contracts.id(topic),
+                                         constants, TAIL if topic == DECISIONS else 0) for topic in topics}
         self._account = Packed.table([account.encode()])
         self._key = np.frombuffer(hashlib.sha256(f"{profile.name}:{account}".encode()).digest()[:8], np.uint64)
         self._alphas = Text.table([name.encode() for name in (*profile.alphas.names, "")])
         self._constraints = Text.table([name.encode() for name in (*sizing.CONSTRAINTS, "")])
-        texts = {"account": account, "strategy": profile.name, "config_digest": profile.digest,
-                 "code_digest": code_digest()}
-        self._constants = {name: Text.table([text.encode()]) for name, text in texts.items()}
         self._named = Text.table([]), Text.table([])
         self._chain = store.get(CHAIN) or b""
 
@@ -56,25 +60,30 @@ class Ledger:
     def messages(self, columns: Columns) -> list[Emission]:
         """All messages of some ticks, by topic."""
         out = []
+        columns = columns | self._instruments(columns["slot"])
+        count = len(columns["slot"])
         if PROPOSALS in self._topics:
-            out.append(self._emit(PROPOSALS, self._encode(PROPOSALS, self._proposals(columns))))
+            out.append(self._emit(PROPOSALS, self._encode(PROPOSALS, self._proposals, columns, count)))
         if INTENTS in self._topics:
-            out.append(self._emit(INTENTS, self._encode(INTENTS, self._intents(columns))))
+            intended = int(np.count_nonzero(columns["intent"]))
+            out.append(self._emit(INTENTS, self._encode(INTENTS, self._intents, columns, intended)))
         if DECISIONS in self._topics:
-            filled, marked = (self._encode(FILLS, self._fills(columns)), self._encode(EQUITY, self._equity(columns)))
-            effects = np.full(len(columns["slot"]), START, np.uint64)
+            filled = self._encode(FILLS, self._fills, columns, len(columns["fills"]))
+            marked = self._encode(EQUITY, self._equity, columns, len(columns["marks"]))
+            effects = np.full(count, START, np.uint64)
             digests(filled, HEADER, columns["fills"]["row"], effects)
             digests(marked, HEADER, columns["marks"]["row"], effects)
-            decided = self._decisions(columns) | {"effects": effects.view(np.int64)}
+            decided = self._encode(DECISIONS, self._decisions, columns | {"effects": effects.view(np.int64)}, count)
             out += [self._emit(FILLS, filled), self._emit(EQUITY, marked),
-                    self._emit(DECISIONS, self._chained(self._encode(DECISIONS, decided)))]
+                    self._emit(DECISIONS, self._chained(decided))]
         return [e for e in out if len(e.values)]
 
     def _emit(self, topic: str, values: Packed) -> Emission:
         return emit(topic, self._account.take(np.zeros(len(values), np.int64)), values)
 
-    def _encode(self, topic: str, columns: Columns) -> Packed:
-        return self._encoders[topic].encode(columns, len(columns["account_seq"]))
+    def _encode(self, topic: str, made: Callable[[Columns], Columns], columns: Columns, count: int) -> Packed:
+        """So many messages of a topic: most calls have none of some topics, and make nothing for them."""
+        return self._encoders[topic].encode(made(columns), count) if count else Packed.table([])
 
     def _chained(self, records: Packed) -> Packed:
         """Each record with the chain value as its last field: 32 characters behind their length, a zigzag integer."""
@@ -87,42 +96,34 @@ class Ledger:
         self._store.put(CHAIN, lambda: self._chain)
         return records
 
-    def _constant(self, rows: int, *names: str) -> Columns:
-        """Columns that hold the same text in every row."""
-        return {name: self._constants[name].take(np.zeros(rows, np.int64)) for name in names}
-
-    def _cause(self, columns: Columns, rows: np.ndarray) -> Columns:
-        venue, symbol = self._instruments()
-        slot = columns["slot"][rows]
+    def _cause(self, columns: Columns, rows: Rows) -> Columns:
         return {name: columns[name][rows] for name in CAUSE} | {
-            "venue": venue.take(slot), "symbol": symbol.take(slot)} | self._constant(len(rows), "account", "strategy")
+            name: columns[name].take(rows) for name in ("venue", "symbol")}
 
-    def _instruments(self) -> tuple[Text, Text]:
-        """Venue and symbol by slot."""
+    def _instruments(self, slot: np.ndarray) -> Columns:
+        """Venue and symbol of each row."""
         if len(self._named[0].start) < len(self._state.names):
             pairs = [name.split(b":", 1) for name in self._state.names]
             self._named = Text.table([venue for venue, _ in pairs]), Text.table([symbol for _, symbol in pairs])
-        return self._named
+        return {name: text.take(slot) for name, text in zip(("venue", "symbol"), self._named, strict=True)}
 
     def _proposals(self, columns: Columns) -> Columns:
-        rows = np.arange(len(columns["slot"]))
         plain = ("bid", "ask", "bid_size", "ask_size", "flags", "last_price", "last_size", "last_side", "mid", "score",
                  "mu", "sigma", "cvar_975", "target_notional")
-        return self._cause(columns, rows) | {name: columns[name] for name in plain} | self._sized(columns, rows) | {
+        return self._cause(columns, ALL) | {name: columns[name] for name in plain} | self._sized(columns, ALL) | {
             "intent_seq": columns["intent"], "command": columns["command"],
-            MODEL: models.texts(columns["model"])} | self._gates(
-            columns, rows, len(sizing.GATES))
+            MODEL: models.texts(columns["model"])} | self._gates(columns, ALL, len(sizing.GATES))
 
-    def _sized(self, columns: Columns, rows: np.ndarray) -> Columns:
+    def _sized(self, columns: Columns, rows: Rows) -> Columns:
         return {"binding_constraint": self._constraints.take(columns["binding"][rows]),
                 "top_alpha": self._alphas.take(columns["top_alpha"][rows])}
 
-    def _gates(self, columns: Columns, rows: np.ndarray, count: int | np.ndarray) -> Columns:
+    def _gates(self, columns: Columns, rows: Rows, count: int | np.ndarray) -> Columns:
         """The checks as an array of records; `count` of them for each row."""
         judged = columns["gate_value"].shape[1]
-        return {"gates.count": np.full(len(rows), count),
-                "gates.gate": np.tile(np.arange(judged), (len(rows), 1)), "gates.passed": columns["gate_passed"][rows],
-                "gates.value": columns["gate_value"][rows], "gates.limit": columns["gate_limit"][rows]}
+        return {"gates.count": count, "gates.gate": np.arange(judged)[None],
+                "gates.passed": columns["gate_passed"][rows], "gates.value": columns["gate_value"][rows],
+                "gates.limit": columns["gate_limit"][rows]}
 
     def _intents(self, columns: Columns) -> Columns:
         rows = np.flatnonzero(columns["intent"])
@@ -145,24 +146,24 @@ class Ledger:
 
     def _equity(self, columns: Columns) -> Columns:
         marks = columns["marks"]
-        rows = marks["row"]
+        rows = ALL if len(marks) == len(columns["slot"]) else marks["row"]  # a row has at most one
         return self._cause(columns, rows) | {"spread": columns["spread"][rows], "state_cause": marks["cause"]} | {
             name: marks[name] for name in fills.MARK.names or () if name not in ("row", "cause")}
 
     def _decisions(self, columns: Columns) -> Columns:
-        made, rows = columns["decisions"], np.arange(len(columns["slot"]))
+        made, key = columns["decisions"], np.repeat(self._key, len(columns["slot"]))
         intended = columns["intent"] > 0
         gates = {name: np.concatenate([columns[f"gate_{name}"], made[name]], axis=1)
                  for name in ("value", "limit", "passed")}
         count = np.where(intended, len(GATES), len(sizing.GATES))
-        plain = ("mid", "spread", "score", "mu", "sigma", "cvar_975", "target_notional")
-        judged = self._gates({f"gate_{name}": held for name, held in gates.items()}, rows, count)
-        return self._cause(columns, rows) | {name: columns[name] for name in plain} | judged | self._sized(
-            columns, rows) | self._orders(columns) | {
-            "decision_id": mixed(np.repeat(self._key, len(rows)), columns["account_seq"]),
+        plain = ("mid", "spread", "score", "mu", "sigma", "cvar_975", "target_notional", "effects")
+        judged = self._gates({f"gate_{name}": held for name, held in gates.items()}, ALL, count)
+        return self._cause(columns, ALL) | {name: columns[name] for name in plain} | judged | self._sized(
+            columns, ALL) | self._orders(columns) | {
+            "decision_id": mixed(key, columns["account_seq"]),
             "intent_id": np.where(intended, columns["intent_id"], NULL_LONG), "state_cause": made["cause"],
             "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
-            MODEL: models.texts(columns["model"])} | self._constant(len(rows), "config_digest", "code_digest") | {
+            MODEL: models.texts(columns["model"])} | {
             name: made[name] for name in ("target", "equity", "position", "symbol_pnl", "command", "state")}
 
     def _orders(self, columns: Columns) -> Columns:

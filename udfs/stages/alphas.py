@@ -194,7 +194,7 @@ def step(state: StageState, columns: Columns, alphas: list[Alpha], horizon: int,
             elif alpha.reads:
                 scores[k] = _slow_score(alpha, columns, silence[:, k])
             else:
-                scores[k] = alpha.over(*(columns[name] for name in alpha.inputs))
+                alpha.over(*(columns[name] for name in alpha.inputs), out=scores[k])
     mu, sigma, confidence = np.empty(shape), np.empty(shape), np.empty(shape)
     _forecast(state.symbols, slot, ticks, realised, usual, scores, columns["volatility"], memory, mu, sigma, confidence)
     for k in [k for k, alpha in enumerate(alphas) if alpha.reads]:

@@ -112,6 +112,22 @@ def test_bytes_are_those_of_fastavro(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_all_rows_have_needs_no_column(name: str) -> None:
+    """Texts given with the encoder, numbers given once, columns of one row."""
+    schema, row = schemas.load(name), records(name)[0]
+    alone, columns = constants(schema), columns_of(schema, [row])
+    for column, cells in list(columns.items()):
+        if not isinstance(cells, Text):
+            columns[column] = cells if cells.ndim > 1 else cells[0]
+        elif isinstance(row[column], str):
+            alone[column] = [columns.pop(column).at(0).decode()]
+        else:
+            columns[column] = cells.take(np.zeros(3, np.int64))
+    made = Encoder(schema, ID, alone).encode(columns, 3)
+    assert made.values() == 3 * [write(schema, row)]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_columns_are_those_that_fastavro_wrote(name: str) -> None:
     schema, rows = schemas.load(name), records(name, 2)
     batch = Decoder(schema, {ID: schema}).decode([write(schema, row) for row in rows])
