@@ -470,7 +470,7 @@ class Encoder:
         self._source = np.array(source, np.int64)
         self._width = HEADER + sum(10 if f.kind != STRING else 5 for f in self._fields if f.array is None)
         self._item_width = sum(10 if f.kind != STRING else 5 for f in self._fields if f.array is not None)
-        self._hold({name: constants[name] for name in texts if name in constants} if constants else {})
+        self._hold(constants or {})
 
     def _hold(self, constants: Mapping[str, Sequence[str]]) -> None:
         """Lay out the constants: their bytes, and where each item's are."""

@@ -30,18 +30,23 @@ from udfs.formulas import vectorised
 
 @dataclass(frozen=True)
 class Alpha:
-    """A registered alpha. `over` is a ufunc of the columns named by `inputs`: the score, or with `terms` a regressor.
-
-    It is NumPy's own, without Numba's wrapper, whose every call costs as much as that of a few rows. A ufunc of a
-    fitted alpha has the number of the regressor as its first argument. `reads` names the slow value of a
-    slow alpha.
-    """
+    """A registered alpha: `compiled` for columns named by `inputs`. `reads` names the slow value of a slow alpha."""
 
     name: str
     inputs: tuple[str, ...]
-    over: np.ufunc
+    compiled: Any
+    """Numba's ufunc, which can be sent to another process."""
     terms: int = 0
     reads: str = ""
+
+    @property
+    def over(self) -> np.ufunc:
+        """The ufunc of the columns: the score, or with `terms` a regressor, whose number is then its first argument.
+
+        NumPy's own: each call of Numba's wrapper costs as much as a few rows.
+        """
+        made: np.ufunc = self.compiled.ufunc
+        return made
 
 
 REGISTRY: dict[str, Alpha] = {}
@@ -50,7 +55,7 @@ REGISTRY: dict[str, Alpha] = {}
 def alpha(function: Callable[..., float]) -> Callable[..., Any]:
     """Register a scalar function as an alpha under its own name."""
     inputs, over = vectorised(function)
-    REGISTRY[function.__name__] = Alpha(function.__name__, inputs, over.ufunc)
+    REGISTRY[function.__name__] = Alpha(function.__name__, inputs, over)
     return over
 
 
@@ -58,7 +63,7 @@ def fitted(terms: int) -> Callable[[Callable[..., float]], Callable[..., Any]]:
     """Register a function of a regressor's number and features as an alpha with `terms` regressors."""
     def register(function: Callable[..., float]) -> Callable[..., Any]:
         inputs, over = vectorised(function)
-        REGISTRY[function.__name__] = Alpha(function.__name__, inputs[1:], over.ufunc, terms)
+        REGISTRY[function.__name__] = Alpha(function.__name__, inputs[1:], over, terms)
         return over
     return register
 
@@ -67,7 +72,7 @@ def slow(name: str) -> Callable[[Callable[..., float]], Callable[..., Any]]:
     """Register a function of a slow value and of its life as an alpha."""
     def register(function: Callable[..., float]) -> Callable[..., Any]:
         inputs, over = vectorised(function)
-        REGISTRY[function.__name__] = Alpha(function.__name__, inputs, over.ufunc, reads=name)
+        REGISTRY[function.__name__] = Alpha(function.__name__, inputs, over, reads=name)
         return over
     return register
 
