@@ -473,7 +473,7 @@ class Encoder:
         self._hold(constants or {})
 
     def _hold(self, constants: Mapping[str, Sequence[str]]) -> None:
-        """Lay out the constants: their bytes, and where each item's are."""
+        """Lay out the constants: their bytes, and where each item's are. Those behind a first widen every message."""
         texts, pool = self._names[2], b""
         self._held = np.zeros((max(1, len(texts)), max(1, MAX_ITEMS), 2), np.int64)
         self._varying = [(i, name) for i, name in enumerate(texts) if name not in constants]
@@ -482,6 +482,7 @@ class Encoder:
                 self._held[i, item] = len(pool), len(text.encode())
                 pool += text.encode()
         self._pool = np.frombuffer(pool or b"\0", np.uint8)
+        self._width += int(self._held[:, 1:, 1].sum())
 
     def encode(self, columns: Mapping[str, Any], rows: int) -> Packed:
         """One message for each row, in order. What is a number, or a column of one row, all rows have."""
@@ -491,11 +492,12 @@ class Encoder:
         items = max((columns[n].shape[1] for n in arrays if n in columns), default=0)
         places = np.empty((2, max(1, len(texts)), rows), np.int64)
         places[:] = self._held[:, 0].T[:, :, None]
-        pool, text_bytes = self._texts(columns, places)
+        pool = self._texts(columns, places)
         held_arrays = np.zeros((max(1, len(arrays)), rows, max(1, items)))
         for i, name in enumerate(arrays):
             held_arrays[i, :, :columns[name].shape[1]] = columns[name]
-        buf = np.empty(rows * (self._width + items * self._item_width + 16 + self._tail) + text_bytes, np.uint8)
+        width = self._width + items * self._item_width + 16 + self._tail
+        buf = np.empty(rows * width + int(places[1].sum()), np.uint8)
         offsets = np.empty(rows + 1, np.int64)
         _encode(self._header, self._kinds, self._source, _stack([columns[n] for n in ints], rows, np.int64),
                 _stack([columns[n] for n in floats], rows, np.float64), pool, places[0], places[1],
@@ -504,8 +506,8 @@ class Encoder:
         buf.flags.writeable = self._tail > 0
         return Packed(buf, offsets[:-1], np.diff(offsets))
 
-    def _texts(self, columns: Mapping[str, Any], places: NDArray[np.int64]) -> tuple[NDArray[np.uint8], int]:
-        """All texts' bytes, each buffer once, and the most that messages take of them; `places` gets where each is."""
+    def _texts(self, columns: Mapping[str, Any], places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """All texts' bytes, each buffer once; `places` gets where each is."""
         parts, seen, total = [self._pool], dict[int, int](), len(self._pool)
         for i, name in self._varying:
             text = columns[name]
@@ -515,8 +517,7 @@ class Encoder:
                 total += len(text.pool)
             np.add(text.start, seen[id(text.pool)], out=places[0, i])
             places[1, i] = text.length
-        rows = places.shape[2]
-        return np.concatenate(parts), int(places[1].sum()) + int(self._held[:, :, 1].sum()) * rows
+        return np.concatenate(parts)
 
 
 def _place(f: Field, ints: list[str], floats: list[str], texts: list[str], arrays: list[str],

@@ -55,7 +55,11 @@ class Ledger:
 
     def ids(self, columns: Columns) -> Columns:
         """Columns with `intent_id`: the id that an intent of the tick has."""
-        return columns | {"intent_id": mixed(np.repeat(self._key, len(columns["slot"])), columns["tick_id"])}
+        return columns | {"intent_id": self._ids(columns["tick_id"])}
+
+    def _ids(self, number: np.ndarray) -> np.ndarray:
+        """Ids of what a number identifies in this account."""
+        return mixed(np.repeat(self._key, len(number)), number)
 
     def messages(self, columns: Columns) -> list[Emission]:
         """All messages of some ticks, by topic."""
@@ -151,8 +155,7 @@ class Ledger:
             name: marks[name] for name in fills.MARK.names or () if name not in ("row", "cause")}
 
     def _decisions(self, columns: Columns) -> Columns:
-        made, key = columns["decisions"], np.repeat(self._key, len(columns["slot"]))
-        intended = columns["intent"] > 0
+        made, intended = columns["decisions"], columns["intent"] > 0
         gates = {name: np.concatenate([columns[f"gate_{name}"], made[name]], axis=1)
                  for name in ("value", "limit", "passed")}
         count = np.where(intended, len(GATES), len(sizing.GATES))
@@ -160,7 +163,7 @@ class Ledger:
         judged = self._gates({f"gate_{name}": held for name, held in gates.items()}, ALL, count)
         return self._cause(columns, ALL) | {name: columns[name] for name in plain} | judged | self._sized(
             columns, ALL) | self._orders(columns) | {
-            "decision_id": mixed(key, columns["account_seq"]),
+            "decision_id": self._ids(columns["account_seq"]),
             "intent_id": np.where(intended, columns["intent_id"], NULL_LONG), "state_cause": made["cause"],
             "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
             MODEL: models.texts(columns["model"])} | {

@@ -19,7 +19,7 @@ from jobs.chain import plans
 from jobs.chain.contracts import Contracts
 from jobs.chain.inprocess import Memory, contracts
 from jobs.chain.messages import MicroBatch
-from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker
+from jobs.chain.shard import DEAD, TICKS, ShardPlan, opened
 from tests.fuzz.mutation import Corpus
 from tests.fuzz.outcome import Faults, crash
 from udfs import profiles
@@ -118,8 +118,7 @@ def judge(messages: Sequence[Message], cuts: Sequence[int] = ()) -> Judged:
     store = Memory()
     written: dict[str, list[bytes]] = {FEATURES: [], RISK: [], DEAD: []}
     for start, end in pairwise([0, *cuts, len(messages)]):
-        worker = ShardWorker(_plan())
-        worker.open(PARTITION, store)
+        worker = opened(_plan(), None, {PARTITION: store})
         offsets = range(FIRST + STRIDE * start, FIRST + STRIDE * end, STRIDE)
         for e in worker.process([MicroBatch(TICKS, PARTITION, messages[start:end], offsets)]):
             if e.topic:

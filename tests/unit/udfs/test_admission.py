@@ -15,7 +15,7 @@ from jobs.chain import plans
 from jobs.chain.contracts import Contracts
 from jobs.chain.inprocess import Memory, contracts
 from jobs.chain.messages import MicroBatch
-from jobs.chain.shard import DEAD, TICKS, ShardWorker
+from jobs.chain.shard import DEAD, TICKS, ShardWorker, opened
 from udfs import profiles
 from udfs.profiles import NS
 from udfs.stages import admission
@@ -46,9 +46,7 @@ def admit(*messages: bytes | None, worker: ShardWorker | None = None) -> tuple[l
 
 def shard(known: Contracts | None = None) -> ShardWorker:
     """The features job's worker, of one shard."""
-    worker = ShardWorker(plans.shard("features", profiles.DEFAULT, known or contracts(), 1))
-    worker.open(0, Memory())
-    return worker
+    return opened(plans.shard("features", profiles.DEFAULT, known or contracts(), 1), None, {0: Memory()})
 
 
 REFUSED: list[tuple[str, bytes | None]] = [
