@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from connectors import broker
 from connectors.registry import Registry, RegistryError
+from schemas import wire
 from schemas.units import plain_row, scaled
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings, load
@@ -29,7 +28,6 @@ SILENCE_S = 60.0
 """How long `read_all` waits for the next message of a topic that has more."""
 SINGLE = {"fetch.wait.max.ms": 5, "fetch.message.max.bytes": 16_384, "queued.min.messages": 1}
 """For single messages: a request ahead of what was asked for would hold up the next one by half a second."""
-HEADER = struct.Struct(">bI")
 
 
 @dataclass(frozen=True)
@@ -58,22 +56,11 @@ class Decoder:
 
     def decode(self, raw: bytes | None) -> dict[str, Any]:
         """The message. Raises ValueError that says why it cannot be read."""
-        if raw is None:
-            raise ValueError("no value")
-        if len(raw) < HEADER.size or raw[0] != 0:
-            raise ValueError("not in the Confluent wire format")
-        schema_id = HEADER.unpack_from(raw)[1]
-        if schema_id not in self._parsed:
-            self._parsed[schema_id] = self._parse(schema_id)
-        stream = io.BytesIO(raw)
-        stream.seek(HEADER.size)
-        parsed, whole = self._parsed[schema_id]
-        try:
-            value: dict[str, Any] = fastavro.schemaless_reader(stream, parsed, None)
-        except Exception as error:  # fastavro raises whatever the bytes lead it into
-            raise ValueError(f"does not fit schema {schema_id} ({type(error).__name__}: {error})") from None
-        if stream.tell() != len(raw):
-            raise ValueError(f"{len(raw) - stream.tell()} bytes after the end of the message")
+        number = wire.schema_id(raw)
+        if number not in self._parsed:
+            self._parsed[number] = self._parse(number)
+        parsed, whole = self._parsed[number]
+        value = wire.fields(raw or b"", number, parsed)
         return plain_row(value, whole) if whole else value
 
     def _parse(self, schema_id: int) -> tuple[Any, frozenset[str]]:

@@ -97,7 +97,10 @@ def letters(history: History, reason: str = "", at: Place | None = None) -> Iter
     """Every dead letter once, in order, of one reason or input where asked; a restart may have written some again."""
     seen: set[Place] = set()
     for kept in history.stream(DEAD):
-        fields = history.decode(DEAD, kept.value or b"")
+        try:
+            fields = history.decode(DEAD, kept.value or b"")
+        except UserError:  # nobody's letter: the alert UndecodableRecords tells of it
+            continue
         place = (fields["partition"], fields["offset"])
         if place in seen or at not in (None, place) or reason not in ("", fields["reason"]):
             continue

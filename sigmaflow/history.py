@@ -65,10 +65,18 @@ class History(ABC):
         """First offset that is still kept, and the next one to be written; equal where there is no such partition."""
 
     def decode(self, topic: str, value: bytes) -> dict[str, Any]:
-        """A message's fields, whichever registered schema wrote it; amounts are plain numbers."""
+        """A message's fields, whichever registered schema wrote it; amounts are plain numbers.
+
+        Raises UserError for what is no message of the topic.
+        """
         if topic not in self._readers:
             self._readers[topic] = RecordReader(self.contracts.writers(topic))
-        return units.plain_row(self._readers[topic].read(value), units.names(schemas.topics()[topic].schema))
+        try:
+            row = self._readers[topic].read(value)
+        except ValueError as error:
+            raise UserError("read", f"a message of {topic} must be one of its contract", str(error),
+                            "find out who else writes to the topic; `sigmaflow audit` names the place") from None
+        return units.plain_row(row, units.names(schemas.topics()[topic].schema))
 
 
 class KafkaHistory(History):

@@ -53,4 +53,6 @@ def settled(settings: Settings, namespace: str, known: Contracts) -> tuple[list[
 
 def _rows(settings: Settings, topic: str, namespace: str, contracts: Contracts) -> list[dict[str, Any]]:
     reader = RecordReader(contracts.writers(topic))
-    return [reader.read(m.value()) for m in messages(schemas.in_run(topic, namespace), settings)]
+    found = (reader.own(m.value(), f"{topic} {m.partition()}:{m.offset()}")
+             for m in messages(schemas.in_run(topic, namespace), settings))
+    return [row for row in found if row]

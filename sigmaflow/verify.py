@@ -81,7 +81,9 @@ class Recorded:
         """Decoded messages of a topic, partition by partition."""
         reader = RecordReader(self.contracts.writers(topic))
         for partition in self.log.partitions(topic):
-            yield from (reader.read(r.value or b"") for r in self.log.stream(topic, partition))
+            for r in self.log.stream(topic, partition):
+                if row := reader.own(r.value, f"{topic} {partition}:{r.offset}"):
+                    yield row
 
     def rulings(self) -> list[Ruling]:
         """All rulings: as many as there were commands, contracts and settings."""

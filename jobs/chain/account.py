@@ -49,7 +49,7 @@ class AccountWorker:
         self._ledger = Ledger(plan.profile, contracts, plan.writes, self._state, store)
         self._order = TotalOrder(plan.shards, store, self._state, edges, plan.profile) if edges else None
         self._proposals = None if edges else Proposals(plan.profile, contracts, store, self._state)
-        self._dead = RecordReader(contracts.writers(DEAD)) if plan.refused else None
+        self._dead, self._shards = RecordReader(contracts.writers(DEAD)) if plan.refused else None, plan.shards
         self.seen = Seen()
 
     def process(self, batches: Sequence[MicroBatch]) -> list[Emission]:
@@ -86,8 +86,10 @@ class AccountWorker:
 
     def _letters(self, batch: MicroBatch) -> list[dict[str, Any]]:
         assert self._dead is not None
-        letters = [self._dead.read(message) for message in batch.messages if message]
-        return [letter for letter in letters if letter["topic"] == TICKS]
+        letters = (self._dead.own(message, f"{DEAD} {batch.shard}:{offset}")
+                   for message, offset in zip(batch.messages, batch.offsets, strict=True))
+        return [letter for letter in letters
+                if letter and letter["topic"] == TICKS and 0 <= letter["partition"] < self._shards]
 
     def _run(self, columns: Columns | None) -> list[Emission]:
         self.seen = Seen() if columns is None else Seen(len(columns["slot"]))

@@ -22,8 +22,10 @@ TIMEOUT_S = 2.0
 WRITE_S = 10
 LOAD_S = 60.0
 """Longest wait for a log at a start: without it the order could be another than before."""
-TAIL = 64
-"""Offsets looked through for the last message of a topic: the very last ones may be markers of transactions."""
+TAILS = (64, 65_536, 2**62)
+"""Offsets looked through for the last message of a topic, each where the one before it showed foreign ones only. The
+very last ones may be markers of transactions.
+"""
 
 
 @dataclass
@@ -50,8 +52,8 @@ class SmallLog:
         return [*recorded, *own]
 
     def _records(self, topic: str) -> list[dict[str, Any]]:
-        found = (self.reader.read(m.value()) for m in messages(self.bootstrap, topic, 0))
-        return [record for record in found if record["account"] == self.account]
+        found = (_own(self.reader, m) for m in messages(self.bootstrap, topic, 0))
+        return [record for record in found if record and record["account"] == self.account]
 
     def write(self, records: Sequence[dict[str, Any]]) -> None:
         """Append messages, once the log was read. Raises KafkaException where the broker does not confirm them.
@@ -139,10 +141,9 @@ class BrokerEdges:
         if self._consumer is None:
             self._consumer = self._from_beginning(self.command_topic)
         while (message := self._consumer.poll(0)) is not None:
-            if message.error() is None:
-                record = self.command_reader.read(message.value())
-                if record["account"] == self.ruling_log.account:
-                    self._commands.append(command(message.offset(), message.value(), record))
+            record = _own(self.command_reader, message) if message.error() is None else None
+            if record and record["account"] == self.ruling_log.account:
+                self._commands.append(command(message.offset(), message.value(), record))
         return self._commands
 
     def indicators(self) -> Sequence[Indicator]:
@@ -150,8 +151,8 @@ class BrokerEdges:
         if self._indicator_consumer is None:
             self._indicator_consumer = self._from_beginning(self.indicator_topic)
         while (message := self._indicator_consumer.poll(0)) is not None:
-            if message.error() is None:
-                r = self.indicator_reader.read(message.value())
+            r = _own(self.indicator_reader, message) if message.error() is None else None
+            if r:
                 self._indicators.append(Indicator(message.offset(), r["name"], r["symbol"], r["value"], r["ts_known"],
                                                   r["ts_until"]))
         return self._indicators
@@ -180,5 +181,16 @@ class BrokerEdges:
 
     def last_seq(self) -> int:
         """The last account_seq that any message of the account has had, whoever wrote it; 0 where there is none."""
-        return max((reader.read(m.value())["account_seq"] for topic, reader in self.written
-                    for m in messages(self.bootstrap, topic, -TAIL)), default=0)
+        return max((self._last_seq(topic, reader) for topic, reader in self.written), default=0)
+
+    def _last_seq(self, topic: str, reader: RecordReader) -> int:
+        for looked in TAILS:
+            found = list(messages(self.bootstrap, topic, -looked))
+            own = [record["account_seq"] for m in found if (record := _own(reader, m))]
+            if own or not found:
+                return max(own, default=0)
+        return 0
+
+
+def _own(reader: RecordReader, message: Message) -> dict[str, Any] | None:
+    return reader.own(message.value(), f"{message.topic()} {message.partition()}:{message.offset()}")

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TextIO
 
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
@@ -98,11 +98,11 @@ class Follower:
         for topic in STAGES:
             held = [m for m in messages if m.topic == topic and m.value]
             if held and topic == DECISIONS and self._lines:
-                for m in held:
-                    self._lines(line(self._record(m)))
+                for record in self._records(held):
+                    self._lines(line(record))
             if held and self._collector:
-                for m in self._chosen(topic, held):
-                    self._paths.add(self._record(m))
+                for record in self._records(self._chosen(topic, held)):
+                    self._paths.add(record)
 
     def flush(self, now_ms: int) -> None:
         """Send the paths that have ended."""
@@ -117,10 +117,13 @@ class Follower:
         chosen = sampled(batch.columns["tick_id"], self._ratio) & (batch.verdict == 0)
         return [m for m, wanted in zip(messages, chosen.tolist(), strict=True) if wanted]
 
-    def _record(self, message: Message) -> Record:
-        row = units.plain_row(self._readers[message.topic].read(message.value or b""),
-                              units.names(schemas.topics()[message.topic].schema))
-        return Record(message.topic, message.partition, message.offset, message.time_ms, row)
+    def _records(self, messages: list[Message]) -> Iterator[Record]:
+        """Those that are of our programs."""
+        for m in messages:
+            row = self._readers[m.topic].own(m.value, f"{m.topic} {m.partition}:{m.offset}")
+            if row:
+                row = units.plain_row(row, units.names(schemas.topics()[m.topic].schema))
+                yield Record(m.topic, m.partition, m.offset, m.time_ms, row)
 
 
 def _lineage(contracts: Contracts, topic: str) -> Decoder:

@@ -87,7 +87,7 @@ def test_the_doctor_finds_a_running_stack_well(ask: Ask, stack: Settings, capsys
 
 def test_a_job_is_submitted_saved_and_restored(ask: Ask, stack: Settings) -> None:
     (job,) = ask("submit", JOB)["jobs"]
-    wait_for("a checkpoint", 60, lambda: submit.checkpoints(job, stack) >= 1)
+    wait_for("a checkpoint", lambda: submit.checkpoints(job, stack) >= 1)
     assert any(row["id"] == job and row["state"] == "RUNNING" for row in ask("status")["jobs"])
     (point,) = ask("savepoint", job, "--stop")["savepoints"]
     assert point["job"] == job and point["bytes"] > 0

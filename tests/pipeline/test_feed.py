@@ -18,7 +18,7 @@ from connectors.market.columns import GAP
 from sigmaflow import trials
 from sigmaflow.settings import Settings
 from tests import commands
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 WAITING = 2_000
 """Ticks that may wait for the broker in the second test: a hundredth of what production's queue holds."""
@@ -70,7 +70,7 @@ def fed(topic: str, address: str, number: int) -> str:
         first = feed.stdout.readline()
         time.sleep(3.0)
         feed.send_signal(number)
-        return first + feed.communicate(timeout=30)[0]
+        return first + feed.communicate(timeout=PATIENCE_S)[0]
 
 
 def test_a_feed_that_is_stopped_or_killed_goes_on_with_the_next_number(stack: Settings, topic: str) -> None:
@@ -98,16 +98,16 @@ def stands(script: Endless) -> bool:
 def test_a_broker_that_hangs_stops_the_reading_and_nothing_is_dropped(stack: Settings, topic: str) -> None:
     script, kafka = Endless(), trials.pid(stack, "kafka")
     with venue(script) as address, commands.started(SHORT + RUN, address, topic) as feed:
-        wait_for("a stream of frames", 20, lambda: script.sent > 5_000)
+        wait_for("a stream of frames", lambda: script.sent > 5_000)
         os.kill(kafka, signal.SIGSTOP)
         try:
-            wait_for("a full queue, full sockets and a venue that waits", 20, lambda: stands(script))
+            wait_for("a full queue, full sockets and a venue that waits", lambda: stands(script))
             held = script.sent
         finally:
             os.kill(kafka, signal.SIGCONT)
-        wait_for("all that sockets and queue held, gone through,", 20, lambda: script.sent > 2 * held + 5_000)
+        wait_for("all that sockets and queue held, gone through,", lambda: script.sent > 2 * held + 5_000)
         feed.send_signal(signal.SIGTERM)
-        said = feed.communicate(timeout=30)[0]
+        said = feed.communicate(timeout=PATIENCE_S)[0]
     rows = [record.value for record in read_all(topic, stack)]
     assert [row["bid_size"] for row in rows] == list(range(1, len(rows) + 1))
     assert held < len(rows) <= script.sent

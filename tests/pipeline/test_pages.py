@@ -22,7 +22,7 @@ from tests.documents import shell
 from tests.documents.copies import environment, program, run
 from tests.documents.pages import Block, of_class
 from tests.pipeline.monitoring.live import WILD
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 DONE = re.compile(r"^(make start|[.] [.]venv/bin/activate)\b.*$", re.MULTILINE)
 """What the fixture does: start the market, whose live view lasts 20 s without a terminal, where the command line is."""
@@ -78,7 +78,7 @@ class Market:
 
     def _ask(self, command: str) -> Any:
         return json.loads(subprocess.run(command.split(), cwd=ROOT, env=self._env, stdout=subprocess.PIPE, check=True,
-                                         timeout=60).stdout)
+                                         timeout=PATIENCE_S).stdout)
 
 
 def forget(settings: Settings) -> None:
@@ -90,7 +90,7 @@ def forget(settings: Settings) -> None:
     there = ours & set(admin.list_topics(timeout=20).topics)
     for gone in (admin.delete_topics(sorted(there), operation_timeout=30) if there else {}).values():
         gone.result(40)
-    wait_for("the end of the topics", 30, lambda: not ours & set(admin.list_topics(timeout=20).topics))
+    wait_for("the end of the topics", lambda: not ours & set(admin.list_topics(timeout=20).topics))
     (settings.data_dir / "flink" / "chain.json").unlink(missing_ok=True)
 
 
@@ -135,12 +135,12 @@ def market(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with said.open("w") as out, subprocess.Popen(["make", "start"], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                                                  stdout=out, stderr=out) as start:
         try:
-            wait_for("the market", 240, lambda: start.poll() is not None or trading(stack))
+            wait_for("the market", lambda: start.poll() is not None or trading(stack))
             time.sleep(BURST_S)
             with slow(stack, env):
-                wait_for("a fill in the metrics", 240, lambda: filled(stack))
+                wait_for("a fill in the metrics", lambda: filled(stack))
                 yield Market(stack, env, letter(stack))
-            assert start.wait(120) == 0, said.read_text()
+            assert start.wait(PATIENCE_S) == 0, said.read_text()
         finally:
             start.kill()
             for name in ("simulate", "results"):

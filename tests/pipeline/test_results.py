@@ -72,7 +72,7 @@ def count(stack: Settings, table: str, account: str) -> int:
     """Return how many rows an account has, once QuestDB has applied all it has taken."""
     database = QuestDB(stack.questdb.http_url)
     waiting = "SELECT count() FROM wal_tables() WHERE sequencerTxn != writerTxn"
-    wait_for("all that QuestDB has taken", 30, lambda: database.query(waiting) == [[0]])
+    wait_for("all that QuestDB has taken", lambda: database.query(waiting) == [[0]])
     return int(database.query(f"SELECT count() FROM {table} WHERE account = '{account}'")[0][0])
 
 
@@ -106,8 +106,8 @@ def test_record_reaches_questdb_redis_and_metrics(stack, feed, account):
     feed.write({"equity.v1": made["equity.v1"][:10]}, commit=False)  # aborted: nobody may see it
     feed.raw("equity.v1", b"not a message")
     with running(process(stack, feed)) as results:
-        wait_for("every row", 30, lambda: results.totals.rows_written == 2_000 + len(made["fills.v1"]))
-        wait_for("the newest snapshot", 30, lambda: snapshot_seq(stack, account) == 1_000)
+        wait_for("every row", lambda: results.totals.rows_written == 2_000 + len(made["fills.v1"]))
+        wait_for("the newest snapshot", lambda: snapshot_seq(stack, account) == 1_000)
     seen, last = snapshot.read(stack.redis.url, account), made["equity.v1"][-1]
     assert seen is not None and seen["equity"] == last["equity"] and seen["fills"] == last["fills"]
     assert {p["symbol"]: p["position"] for p in seen["positions"]}[last["symbol"]] == last["position"]
@@ -138,14 +138,14 @@ def test_crash_between_write_and_commit_changes_nothing(stack, feed, account):
     assert count(stack, "equity", account) > 0
     assert committed(stack, feed, f"{feed.namespace}.equity.v1") < 0
     with running(process(stack, feed)) as second:
-        wait_for("every row", 30, lambda: second.totals.rows_written >= 2_000 + len(made["fills.v1"]))
-        wait_for("the end of the topic", 30, lambda: second.totals.pending == 0 and at_the_end(second, feed))
+        wait_for("every row", lambda: second.totals.rows_written >= 2_000 + len(made["fills.v1"]))
+        wait_for("the end of the topic", lambda: second.totals.pending == 0 and at_the_end(second, feed))
     assert count(stack, "equity", account) == 1_000
     assert count(stack, "positions", account) == 1_000
     assert count(stack, "fills", account) == len(made["fills.v1"])
     assert committed(stack, feed, f"{feed.namespace}.equity.v1") >= 1_000
     with running(process(stack, feed)) as third:
-        wait_for("the end of the topic", 30, lambda: at_the_end(third, feed))
+        wait_for("the end of the topic", lambda: at_the_end(third, feed))
     assert third.totals.rows_written == 0
 
 
@@ -169,9 +169,9 @@ def test_lag_is_told_while_questdb_hangs(stack, feed, account):
     with running(process(stack, feed, sink)) as results:
         assert sink.asked.wait(30)
         feed.write({"equity.v1": made["equity.v1"][10:]})
-        wait_for("the lag", 30, lambda: results.totals.lag.get(f"{feed.namespace}.equity.v1", 0) >= 990)
+        wait_for("the lag", lambda: results.totals.lag.get(f"{feed.namespace}.equity.v1", 0) >= 990)
         sink.answers.set()
-        wait_for("the end of the topic", 30, lambda: at_the_end(results, feed))
+        wait_for("the end of the topic", lambda: at_the_end(results, feed))
     assert count(stack, "equity", account) == 1_000
 
 
@@ -207,12 +207,12 @@ def test_questdb_away_loses_nothing_and_stops_nothing(stack, feed, account):
     made = rows(account)
     feed.write(made)
     with running(process(stack, feed, QuestDB(f"http://127.0.0.1:{port}"))) as results:
-        wait_for("rows that wait", 30,
+        wait_for("rows that wait",
                  lambda: results.totals.errors["questdb"] >= 2 and results.totals.pending >= 2_000)
-        wait_for("the newest snapshot", 30, lambda: snapshot_seq(stack, account) == 1_000)
+        wait_for("the newest snapshot", lambda: snapshot_seq(stack, account) == 1_000)
         assert committed(stack, feed, f"{feed.namespace}.equity.v1") < 0
         with door(port, stack.questdb.http_port):
-            wait_for("the rows in QuestDB", 30, lambda: results.totals.pending == 0)
+            wait_for("the rows in QuestDB", lambda: results.totals.pending == 0)
     assert count(stack, "equity", account) == 1_000 and count(stack, "fills", account) == len(made["fills.v1"])
     assert committed(stack, feed, f"{feed.namespace}.equity.v1") >= 1_000
 
@@ -222,7 +222,7 @@ def test_redis_away_is_counted_and_the_rest_goes_on(stack, feed, account):
     made = rows(account, 100)
     feed.write(made)
     with running(process(away, feed)) as results:
-        wait_for("every row, and a miss", 30, lambda: results.totals.rows_written == 200 + len(made["fills.v1"])
+        wait_for("every row, and a miss", lambda: results.totals.rows_written == 200 + len(made["fills.v1"])
                  and results.totals.errors["redis"] > 0)
     assert count(stack, "equity", account) == 100
 

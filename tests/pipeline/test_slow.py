@@ -28,7 +28,7 @@ from tests import commands
 from tests.commands import topic
 from tests.exposition import scraped
 from tests.slow_server import growing
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 from udfs import slow
 from udfs.slow import NONE, NOT_YET, SPEAKS, STALE, SlowValue
 
@@ -61,7 +61,7 @@ def polled(address: str, name: str, number: int) -> None:
         for _ in range(5):
             assert process.stdout.readline()
         process.send_signal(number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def test_a_poller_that_is_killed_and_started_again_loses_and_doubles_nothing(stack: Settings) -> None:
@@ -136,7 +136,7 @@ def test_the_profile_slow_knows_what_the_indicators_say_and_nothing_when_they_ar
     with Run("slow", "slow", taps="signals.v1", settings=stack) as r:
         r.writer.write(ticks.take(slice(0, 500)))
         r.writer.flush()
-        wait_for("a signal for every tick", 20, lambda: r.ends()["signals.v1"] == 500)
+        wait_for("a signal for every tick", lambda: r.ends()["signals.v1"] == 500)
         tell(stack, int(ticks.ts_event[2_500]))
         with commands.started(INDICATE, r.topic(INDICATORS), str(port)) as process:
             sent, partitions = 500, np.count_nonzero(r.written()["market.ticks.v1"])
@@ -146,9 +146,9 @@ def test_the_profile_slow_knows_what_the_indicators_say_and_nothing_when_they_ar
                 sent += 20
                 assert sent < 2_400
                 time.sleep(0.1)
-            wait_for("two indicators", 20, lambda: scraped(port)["sigmaflow_slow_items_total", ("indicators",)] == 2)
+            wait_for("two indicators", lambda: scraped(port)["sigmaflow_slow_items_total", ("indicators",)] == 2)
             process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=30)[0]
+            said = process.communicate(timeout=PATIENCE_S)[0]
         r.writer.write(ticks.take(slice(sent, 3_500)))
         r.writer.write(ticks.take(slice(3_500, 4_000)).later(30 * DAY_NS))
         r.settle()

@@ -41,8 +41,8 @@ def test_a_killed_broker_comes_back_with_its_topics(stack: Settings) -> None:
     admin.create_topics([NewTopic("stack.test", 1, 1)])["stack.test"].result(20)
     first = supervise.states(stack)["kafka"]["pid"]
     psutil.Process(first).kill()
-    wait_for("another broker process", 60, lambda: supervise.states(stack)["kafka"]["pid"] not in (0, first))
-    wait_for("the broker's answer", 60, lambda: probes.answers(probes.kafka, stack))
+    wait_for("another broker process", lambda: supervise.states(stack)["kafka"]["pid"] not in (0, first))
+    wait_for("the broker's answer", lambda: probes.answers(probes.kafka, stack))
     assert "stack.test" in admin.list_topics(timeout=20).topics
 
 
@@ -65,15 +65,15 @@ def test_a_job_that_fails_in_python_is_noticed(stack: Settings) -> None:
 def test_a_job_survives_a_killed_taskmanager_and_goes_on_from_a_savepoint(stack: Settings) -> None:
     job = submit.submit(JOB, settings=stack)
     submit.wait_running(job, settings=stack)
-    wait_for("two checkpoints", 60, lambda: submit.checkpoints(job, stack) >= 2)
+    wait_for("two checkpoints", lambda: submit.checkpoints(job, stack) >= 2)
     for name, info in supervise.states(stack).items():
         if name.startswith("taskmanager"):
             psutil.Process(info["pid"]).kill()
     # Its state may be RUNNING again before anyone looks; the failure stays in its history.
-    wait_for("the failure", 90, lambda: submit.cause(job, stack) != "")
+    wait_for("the failure", lambda: submit.cause(job, stack) != "")
     submit.wait_running(job, timeout_s=120, settings=stack)
     done = submit.checkpoints(job, stack)
-    wait_for("another checkpoint", 60, lambda: submit.checkpoints(job, stack) > done)
+    wait_for("another checkpoint", lambda: submit.checkpoints(job, stack) > done)
 
     path = submit.stop_with_savepoint(job, stack)
     again = submit.submit(JOB, savepoint=path, settings=stack)

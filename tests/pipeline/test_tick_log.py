@@ -22,6 +22,7 @@ from connectors.market.simulator import Config, generate
 from connectors.ticks import TickWriter
 from sigmaflow.errors import UserError
 from sigmaflow.settings import ROOT, Settings
+from tests.waiting import PATIENCE_S
 
 COUNT = 20_000
 
@@ -151,7 +152,7 @@ def test_the_simulator_flushes_when_it_is_stopped(stack: Settings, topic: str) -
     while seen <= before:
         seen += len(next(flowing))
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     sent = int(said.split(" ticks sent and confirmed")[0].split()[-1].replace(",", ""))
     assert sum(1 for _ in read_all("market.ticks.v1", stack, keep_undecodable=True)) - before == sent > 0

@@ -55,7 +55,7 @@ def test_another_retention_is_taken_over(stack: Settings, topic: schemas.Topic) 
     setup(stack, [topic], quiet=True)
     setup(stack, [replace(topic, retention_hours=5)], quiet=True)
     # The broker takes settings over a moment after it has accepted them.
-    wait_for("another retention", 20, lambda: settings_of(stack, topic.name)["retention.ms"] == str(5 * 3_600_000))
+    wait_for("another retention", lambda: settings_of(stack, topic.name)["retention.ms"] == str(5 * 3_600_000))
 
 
 def test_another_number_of_partitions_is_refused_before_anything_is_done(stack: Settings, topic: schemas.Topic) -> None:

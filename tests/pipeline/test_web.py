@@ -44,10 +44,10 @@ def page(stack: Settings, made: dict) -> Iterator[PageServer]:
     feed = Feed(stack, account)
     feed.write(made)
     with running(process(stack, feed)) as results, served(parts(stack, account)) as server:
-        wait_for("every row", 30, lambda: results.totals.rows_written == 2 * MARKS + len(made["fills.v1"]))
-        wait_for("every decision", 30, lambda: part(server, "account")["data"].get("decisions") == MARKS)
-        wait_for("a curve", 30, lambda: len(part(server, "curve?range=all")["data"]["t_ms"]) > 10)
-        wait_for("the newest decisions", 30, lambda: part(server, "decisions")["data"]["newest"] != [])
+        wait_for("every row", lambda: results.totals.rows_written == 2 * MARKS + len(made["fills.v1"]))
+        wait_for("every decision", lambda: part(server, "account")["data"].get("decisions") == MARKS)
+        wait_for("a curve", lambda: len(part(server, "curve?range=all")["data"]["t_ms"]) > 10)
+        wait_for("the newest decisions", lambda: part(server, "decisions")["data"]["newest"] != [])
         yield server
 
 
@@ -109,6 +109,6 @@ def test_a_browser_shows_it(page: PageServer, width: int, dark: bool) -> None:
 
 def test_the_stack_serves_the_page_at_its_address(stack: Settings) -> None:
     supervise.start_program(stack, "web")
-    wait_for("the page", 30, lambda: probes.answers(probes.web, stack))
+    wait_for("the page", lambda: probes.answers(probes.web, stack))
     with urllib.request.urlopen(stack.web.url, timeout=10) as answer:
         assert b"<title>Sigmaflow</title>" in answer.read()

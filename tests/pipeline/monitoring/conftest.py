@@ -9,13 +9,15 @@ from connectors import topics
 from sigmaflow import probes, submit, supervise
 from sigmaflow.audit import command
 from sigmaflow.settings import Settings
-from tests.pipeline.monitoring.live import Market, chain, refused_tick
+from tests.pipeline.monitoring.live import Market, chain, foreign_intent, refused_tick
 from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="package")
 def market(stack: Settings) -> Iterator[Market]:
-    """Bring the chain, a market, the results process, fills, a dead letter and an audit about."""
+    """Bring the chain, a market, the results process, fills, a dead letter, a foreign record and an audit that finds it
+    about.
+    """
     topics.setup(stack, quiet=True)
     running = Market(stack)
     try:
@@ -23,10 +25,11 @@ def market(stack: Settings) -> Iterator[Market]:
         supervise.start_program(stack, "results")
         running.start()
         refused_tick(stack)
+        foreign_intent(stack)
         for name in ("fills", "rejected_ticks"):
-            wait_for(f"{name} in the metrics", 240,
+            wait_for(f"{name} in the metrics",
                      lambda name=name: f"sigmaflow_{name}_total{{" in probes.own_metrics(stack))
-        command.run(settings=stack)
+        assert command.run(settings=stack).found > 0
         yield running
     finally:
         running.stop()

@@ -19,7 +19,7 @@ from sigmaflow import alerts, probes, submit, trials
 from sigmaflow.settings import Settings
 from tests.waiting import wait_for
 
-RATE, SYMBOLS, FIRST = 800, 8, 4
+RATE, SYMBOLS, FIRST = 400, 8, 4
 """Ticks a second of all symbols: each is warm after a few seconds, and the log of minutes stays short. Symbols that
 trade while the others stand still.
 """
@@ -84,8 +84,17 @@ def chain(settings: Settings, savepoint: str | None = None) -> None:
 
 def refused_tick(settings: Settings) -> None:
     """Send something that is no tick."""
+    _send(settings, "market.ticks.v1", b"nonsense", b"SIM:NONE")
+
+
+def foreign_intent(settings: Settings) -> None:
+    """Send something that is no intent where the chain writes intents: an audit finds it."""
+    _send(settings, "intents.v1", b"foreign", b"paper")
+
+
+def _send(settings: Settings, topic: str, value: bytes, key: bytes) -> None:
     producer = Producer({"bootstrap.servers": settings.kafka.bootstrap})
-    producer.produce("market.ticks.v1", b"nonsense", b"SIM:NONE")
+    producer.produce(topic, value, key)
     producer.flush()
 
 
@@ -149,7 +158,7 @@ class Left:
         return f"the {self.what} of {', '.join(sorted(self.names))}"
 
 
-def wait_firing(settings: Settings, *names: str, seconds: float, severities: Sequence[str] = ()) -> None:
+def wait_firing(settings: Settings, *names: str, severities: Sequence[str] = ()) -> None:
     """Wait until each of these alerts has been seen firing."""
     left = Left("firing", set(names))
 
@@ -157,10 +166,10 @@ def wait_firing(settings: Settings, *names: str, seconds: float, severities: Seq
         left.names -= firing(settings, *severities)
         return not left.names
 
-    wait_for(left, seconds, seen)
+    wait_for(left, seen)
 
 
-def wait_resolved(settings: Settings, *names: str, seconds: float) -> None:
+def wait_resolved(settings: Settings, *names: str) -> None:
     """Wait until none of these alerts fires any more."""
     left = Left("end")
 
@@ -168,4 +177,4 @@ def wait_resolved(settings: Settings, *names: str, seconds: float) -> None:
         left.names = firing(settings).intersection(names)
         return not left.names
 
-    wait_for(left, seconds, over)
+    wait_for(left, over)

@@ -19,7 +19,7 @@ from sigmaflow.monitoring.queries import Query, queries
 from sigmaflow.settings import Settings
 from tests.pipeline.monitoring.live import Market, ask, frozen, refused_tick, told
 from tests.venue_server import busy_bybit
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 QUERIES = list(queries())
 EMPTY = {f"market / {panel}": "no slow data is polled"
@@ -33,7 +33,6 @@ EVENT_SPAN = timedelta(days=1)
 RATE = "20s"
 """Interval of rates: with a scrape each second, as many samples as Grafana has in its minute."""
 AT_ONCE = 4
-PATIENCE_S = 60.0
 Place = tuple[str, str]
 
 
@@ -57,7 +56,7 @@ def eventful(watched: Market) -> Iterator[Market]:
                 refused_tick(s)
                 list(commands.give(s, "halt", "a test"))
                 with frozen(s, "redis"):
-                    wait_for(RARE, 60, lambda: all(name in probes.own_metrics(s) for name in RARE))
+                    wait_for(RARE, lambda: all(name in probes.own_metrics(s) for name in RARE))
                 list(commands.give(s, "resume", "a test"))
                 yield watched
             finally:
@@ -113,7 +112,7 @@ def test_traces_of_a_running_market_reach_a_collector(market: Market) -> None:
             first = json.loads(process.stdout.readline())
             threading.Thread(target=process.stdout.read, daemon=True).start()
             try:
-                wait_for("a trace from opportunity to decision", 90,
+                wait_for("a trace from opportunity to decision",
                          lambda: any(path <= names for names in span_names(bodies)))
             finally:
                 process.terminate()
