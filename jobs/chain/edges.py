@@ -27,7 +27,6 @@ TAILS = (64, 65_536, 2**62)
 very last ones may be markers of transactions.
 """
 
-
 @dataclass
 class SmallLog:
     """A topic of one partition with few messages, written by one operator and read whole at its start.
@@ -185,10 +184,12 @@ class BrokerEdges:
 
     def _last_seq(self, topic: str, reader: RecordReader) -> int:
         for looked in TAILS:
-            found = list(messages(self.bootstrap, topic, -looked))
-            own = [record["account_seq"] for m in found if (record := _own(reader, m))]
-            if own or not found:
-                return max(own, default=0)
+            found = (_own(reader, message) for message in messages(self.bootstrap, topic, -looked))
+            last = max((record["account_seq"] if record else 0 for record in found), default=None)
+            if last is None:  # an empty topic
+                break
+            if last:
+                return last
         return 0
 
 
