@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import hypothesis
 import pytest
 
 from sigmaflow import stack as local
@@ -21,6 +22,10 @@ from sigmaflow.errors import UserError
 from sigmaflow.settings import ROOT, Settings, load
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))
+
+# The same examples for the same code, and no deadlines: no change is to fail for what another one holds, nor for a slow
+# machine. Others are looked for with `make test ARGS=--hypothesis-profile=default`.
+hypothesis.settings.load_profile("ci")
 
 FIRST_OFFSET, LAST_OFFSET, STEP = 1000, 1900, 100
 ALERTS = {"SIGMAFLOW_PROMETHEUS_SCRAPE_S": "1", "SIGMAFLOW_PROMETHEUS_ALERT_PACE": "0.1"}

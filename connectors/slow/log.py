@@ -6,6 +6,7 @@ killed finds all that it must not say again, and nothing that it only meant to s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -13,13 +14,15 @@ from confluent_kafka import KafkaException
 
 from connectors import broker
 from connectors.confirmed import ConfirmedWriter
-from connectors.consume import read_all
+from connectors.consume import Undecodable, read_all
 from connectors.registry import value_schema_id
 from connectors.slow.items import Record
 from connectors.slow.source import STAGE
 from jobs.chain.messages import RecordWriter
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
+
+log = logging.getLogger("slow")
 
 CONFIRM_S = 60
 LARGEST = 500
@@ -47,9 +50,15 @@ class TopicLog:
         self._out.partitions(settings.kafka.bootstrap, self.name, STAGE)
 
     def read(self) -> Iterator[tuple[int, Record]]:
-        """All records so far with their offsets, oldest first. Raises UserError as `read_all` does."""
-        for record in read_all(self.name, self._settings):
-            yield record.offset, record.value
+        """All records so far with their offsets, oldest first. Raises UserError as `read_all` does.
+
+        A message that cannot be read is left out, with a word: nobody's mistake may keep a process from its start.
+        """
+        for record in read_all(self.name, self._settings, keep_undecodable=True):
+            if isinstance(record.value, Undecodable):
+                log.warning("%s offset %d is not readable: %s", self.name, record.offset, record.value.reason)
+            else:
+                yield record.offset, record.value
 
     def write(self, records: Sequence[Record]) -> None:
         """Append records and wait until the broker has confirmed them. Raises UserError where it does not."""

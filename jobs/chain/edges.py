@@ -4,6 +4,8 @@ Each operator makes its own clients at its first call; until then this is a valu
 """
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,8 @@ from jobs.chain.commands import Command, Indicator, Ruling, command, ruling
 from jobs.chain.messages import RecordReader
 from udfs.order import Frontier
 
+log = logging.getLogger(__name__)
+
 TIMEOUT_S = 2.0
 WRITE_S = 10
 LOAD_S = 60.0
@@ -26,6 +30,7 @@ TAILS = (64, 65_536, 2**62)
 """Offsets looked through for the last message of a topic, each where the one before it showed foreign ones only. The
 very last ones may be markers of transactions.
 """
+
 
 @dataclass
 class SmallLog:
@@ -151,7 +156,10 @@ class BrokerEdges:
             self._indicator_consumer = self._from_beginning(self.indicator_topic)
         while (message := self._indicator_consumer.poll(0)) is not None:
             r = _own(self.indicator_reader, message) if message.error() is None else None
-            if r:
+            if r and not math.isfinite(r["value"]):
+                log.warning("chain: an indicator must be a finite number, but %s at %s %d is %s; passed over, find out "
+                            "who wrote it", r["name"], message.topic(), message.offset(), r["value"])
+            elif r:
                 self._indicators.append(Indicator(message.offset(), r["name"], r["symbol"], r["value"], r["ts_known"],
                                                   r["ts_until"]))
         return self._indicators
