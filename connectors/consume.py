@@ -56,11 +56,11 @@ class Decoder:
 
     def decode(self, raw: bytes | None) -> dict[str, Any]:
         """The message. Raises ValueError that says why it cannot be read."""
-        number = wire.schema_id(raw)
+        number, body = wire.split(raw)
         if number not in self._parsed:
             self._parsed[number] = self._parse(number)
         parsed, whole = self._parsed[number]
-        value = wire.fields(raw or b"", number, parsed)
+        value = wire.fields(body, number, parsed)
         return plain_row(value, whole) if whole else value
 
     def _parse(self, schema_id: int) -> tuple[Any, frozenset[str]]:

@@ -95,8 +95,7 @@ def give(settings: Settings, kind: str, reason: str = "", namespace: str = "", a
                 raise NotRunning("command", f"a running chain must take {kind!r} within {PATIENCE_S:.0f} s",
                                  f"no ruling on command {offset} came",
                                  "it holds as soon as the chain runs: look at `make status`")
-            place = f"{RULINGS} 0:{message.offset()}"
-            record = reader.own(message.value(), place) if message.error() is None else None
+            record = reader.own(message.value(), RULINGS, 0, message.offset()) if message.error() is None else None
             if record and record.get("command") == offset and record.get("account") == account:
                 found += 1
                 yield InForce(record, time.monotonic() - began)

@@ -53,6 +53,6 @@ def settled(settings: Settings, namespace: str, known: Contracts) -> tuple[list[
 
 def _rows(settings: Settings, topic: str, namespace: str, contracts: Contracts) -> list[dict[str, Any]]:
     reader = RecordReader(contracts.writers(topic))
-    found = (reader.own(m.value(), f"{topic} {m.partition()}:{m.offset()}")
+    found = (reader.own(m.value(), topic, m.partition(), m.offset())
              for m in messages(schemas.in_run(topic, namespace), settings))
     return [row for row in found if row]

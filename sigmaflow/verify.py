@@ -82,7 +82,7 @@ class Recorded:
         reader = RecordReader(self.contracts.writers(topic))
         for partition in self.log.partitions(topic):
             for r in self.log.stream(topic, partition):
-                if row := reader.own(r.value, f"{topic} {partition}:{r.offset}"):
+                if row := reader.own(r.value, topic, partition, r.offset):
                     yield row
 
     def rulings(self) -> list[Ruling]:

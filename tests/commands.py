@@ -1,4 +1,4 @@
-"""Commands under test as processes of their own, and topics of their own for what they write."""
+"""Commands under test as processes of their own, and topics of their own for what they write and what nobody should."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from dataclasses import replace
 
 import schemas
 from connectors import topics
+from connectors.confirmed import ANY, ConfirmedWriter
 from sigmaflow.settings import ROOT, Settings
+from tests.waiting import PATIENCE_S
 
 
 @contextmanager
@@ -33,3 +35,8 @@ def topic(stack: Settings, contract: str) -> str:
     row = replace(schemas.topics()[contract], name=f"test.{uuid.uuid4().hex}")
     topics.setup(stack, [row], quiet=True)
     return row.name
+
+
+def send_raw(stack: Settings, name: str, *values: bytes | None, key: bytes | None = None, partition: int = ANY) -> None:
+    """Append values to a topic as they are, whatever its contract says."""
+    ConfirmedWriter(stack.kafka.bootstrap, int(PATIENCE_S)).write(name, [(key, value) for value in values], partition)

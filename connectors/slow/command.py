@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-from connectors.consume import Undecodable, follow
+from connectors.consume import follow
 from connectors.metrics import serving
 from connectors.slow import indicators, sentiment
 from connectors.slow.alpaca_news import AlpacaNews
@@ -19,7 +19,7 @@ from connectors.slow.fred import Fred
 from connectors.slow.health import Health, SlowExporter
 from connectors.slow.items import Record
 from connectors.slow.lexicon import Lexicon
-from connectors.slow.log import TopicLog
+from connectors.slow.log import TopicLog, readable
 from connectors.slow.ollama import Ollama
 from connectors.slow.poll import Poller
 from connectors.slow.reddit import Reddit
@@ -109,10 +109,7 @@ QUIET = 10
 def _read(settings: Settings, topic: str, stop: asyncio.Event) -> Iterator[list[tuple[int, Record]]]:
     """Batches of a topic from its beginning on, as they come; a message that cannot be read is left out and told."""
     for batch in follow(topic, settings, from_beginning=True, stop=stop.is_set):
-        for record in batch:
-            if isinstance(record.value, Undecodable):
-                _say(f"{topic} offset {record.offset}: {record.value.reason}")
-        yield [(record.offset, record.value) for record in batch if not isinstance(record.value, Undecodable)]
+        yield list(readable(topic, batch, _say))
 
 
 def _items(settings: Settings, stop: asyncio.Event) -> Iterator[list[sentiment.Item]]:

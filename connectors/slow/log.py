@@ -7,13 +7,14 @@ killed finds all that it must not say again, and nothing that it only meant to s
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from confluent_kafka import KafkaException
 
 from connectors import broker
 from connectors.confirmed import ConfirmedWriter
+from connectors.consume import Record as Message
 from connectors.consume import Undecodable, read_all
 from connectors.registry import value_schema_id
 from connectors.slow.items import Record
@@ -27,6 +28,17 @@ log = logging.getLogger("slow")
 CONFIRM_S = 60
 LARGEST = 500
 """Records handed over before they are confirmed."""
+
+
+def readable(topic: str, messages: Iterable[Message], say: Callable[[str], object]) -> Iterator[tuple[int, Record]]:
+    """Records with their offsets. A message that cannot be read is left out, with a word: nobody's mistake may keep a
+    process from its work.
+    """
+    for message in messages:
+        if isinstance(message.value, Undecodable):
+            say(f"{topic} offset {message.offset}: {message.value.reason}")
+        else:
+            yield message.offset, message.value
 
 
 class Log(Protocol):
@@ -50,15 +62,8 @@ class TopicLog:
         self._out.partitions(settings.kafka.bootstrap, self.name, STAGE)
 
     def read(self) -> Iterator[tuple[int, Record]]:
-        """All records so far with their offsets, oldest first. Raises UserError as `read_all` does.
-
-        A message that cannot be read is left out, with a word: nobody's mistake may keep a process from its start.
-        """
-        for record in read_all(self.name, self._settings, keep_undecodable=True):
-            if isinstance(record.value, Undecodable):
-                log.warning("%s offset %d is not readable: %s", self.name, record.offset, record.value.reason)
-            else:
-                yield record.offset, record.value
+        """All records so far with their offsets, oldest first. Raises UserError as `read_all` does."""
+        return readable(self.name, read_all(self.name, self._settings, keep_undecodable=True), log.warning)
 
     def write(self, records: Sequence[Record]) -> None:
         """Append records and wait until the broker has confirmed them. Raises UserError where it does not."""

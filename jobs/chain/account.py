@@ -49,7 +49,8 @@ class AccountWorker:
         self._ledger = Ledger(plan.profile, contracts, plan.writes, self._state, store)
         self._order = TotalOrder(plan.shards, store, self._state, edges, plan.profile) if edges else None
         self._proposals = None if edges else Proposals(plan.profile, contracts, store, self._state)
-        self._dead, self._shards = RecordReader(contracts.writers(DEAD)) if plan.refused else None, plan.shards
+        self._dead = RecordReader(contracts.writers(DEAD)) if plan.refused else None
+        self._shards = range(plan.shards)
         self.seen = Seen()
 
     def process(self, batches: Sequence[MicroBatch]) -> list[Emission]:
@@ -86,10 +87,10 @@ class AccountWorker:
 
     def _letters(self, batch: MicroBatch) -> list[dict[str, Any]]:
         assert self._dead is not None
-        letters = (self._dead.own(message, f"{DEAD} {batch.shard}:{offset}")
+        letters = (self._dead.own(message, DEAD, batch.shard, offset)
                    for message, offset in zip(batch.messages, batch.offsets, strict=True))
         return [letter for letter in letters
-                if letter and letter["topic"] == TICKS and 0 <= letter["partition"] < self._shards]
+                if letter and letter["topic"] == TICKS and letter["partition"] in self._shards]
 
     def _run(self, columns: Columns | None) -> list[Emission]:
         self.seen = Seen() if columns is None else Seen(len(columns["slot"]))

@@ -202,4 +202,4 @@ class BrokerEdges:
 
 
 def _own(reader: RecordReader, message: Message) -> dict[str, Any] | None:
-    return reader.own(message.value(), f"{message.topic()} {message.partition()}:{message.offset()}")
+    return reader.own(message.value(), message.topic(), message.partition(), message.offset())

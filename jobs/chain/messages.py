@@ -78,8 +78,8 @@ class RecordWriter:
 
     def write(self, record: Mapping[str, Any]) -> bytes:
         """One message in the Confluent wire format."""
-        out = io.BytesIO(wire.HEADER.pack(0, self.schema_id))
-        out.seek(wire.HEADER.size)
+        out = io.BytesIO()
+        out.write(wire.HEADER.pack(0, self.schema_id))
         fastavro.schemaless_writer(out, self._schema, record)
         return out.getvalue()
 
@@ -96,18 +96,18 @@ class RecordReader:
 
     def read(self, message: bytes | None) -> dict[str, Any]:
         """One message. Raises ValueError that says why it cannot be read."""
-        number = wire.schema_id(message)
+        number, body = wire.split(message)
         if number not in self._schemas:
             raise ValueError(f"unknown schema id {number}")
-        return wire.fields(message or b"", number, self._schemas[number])
+        return wire.fields(body, number, self._schemas[number])
 
-    def own(self, message: bytes | None, place: str) -> dict[str, Any] | None:
+    def own(self, message: bytes | None, topic: str, partition: int, offset: int) -> dict[str, Any] | None:
         """The same; None, and a word in the log, for what none of our programs can have written. It stays where it is:
         who may write to a topic could else stop a chain for good.
         """
         try:
             return self.read(message)
         except ValueError as error:
-            log.warning("chain: %s must be a message of its topic's contract, but it is not (%s); passed over, "
-                        "find out who wrote it", place, error)
+            log.warning("chain: %s %d:%d must be a message of its topic's contract, but it is not (%s); passed over, "
+                        "find out who wrote it", topic, partition, offset, error)
             return None

@@ -120,7 +120,7 @@ class Follower:
     def _records(self, messages: list[Message]) -> Iterator[Record]:
         """Those that are of our programs."""
         for m in messages:
-            row = self._readers[m.topic].own(m.value, f"{m.topic} {m.partition}:{m.offset}")
+            row = self._readers[m.topic].own(m.value, m.topic, m.partition, m.offset)
             if row:
                 row = units.plain_row(row, units.names(schemas.topics()[m.topic].schema))
                 yield Record(m.topic, m.partition, m.offset, m.time_ms, row)

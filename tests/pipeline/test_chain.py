@@ -24,6 +24,7 @@ from sigmaflow.runs import Run, send
 from sigmaflow.settings import Settings
 from sigmaflow.tally import Tally
 from tests import reference_strategy
+from tests.commands import send_raw
 
 ROWS = 12_000
 
@@ -68,12 +69,10 @@ def test_reference_sums_of_six_jobs_with_foreign_records_on_their_topics(stack: 
 
 def foreign_records(stack: Settings, r: Run) -> None:
     """What none of our programs writes, on every topic but the ticks', whose are dead letters, and those summed up."""
-    producer = Producer({"bootstrap.servers": stack.kafka.bootstrap})
     for name in set(schemas.topics()) - {"market.ticks.v1", "fills.v1", "decisions.v1"}:
         own = struct.pack(">bI", 0, value_schema_id(name, stack))
-        for value in (b"foreign", b"", None, struct.pack(">bI", 0, 999_999) + b"x", own, own + b"\xff" * 20):
-            producer.produce(r.topic(name), value, b"paper", partition=0)
-    producer.flush()
+        send_raw(stack, r.topic(name), b"foreign", b"", None, struct.pack(">bI", 0, 999_999) + b"x", own,
+                 own + b"\xff" * 20, key=b"paper", partition=0)
 
 
 def test_a_killed_taskmanager_changes_nothing(stack: Settings, file: Path, columns: dict[str, Any]) -> None:

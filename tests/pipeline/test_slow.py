@@ -11,7 +11,6 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Producer
 
 from connectors.consume import read_all
 from connectors.market.columns import concat
@@ -69,9 +68,7 @@ def polled(address: str, name: str, number: int) -> None:
 def test_a_poller_that_is_killed_and_started_again_loses_and_doubles_nothing(stack: Settings) -> None:
     """A foreign record on its topic does not keep it from its start."""
     name = topic(stack, "news.v1")
-    producer = Producer({"bootstrap.servers": stack.kafka.bootstrap})
-    producer.produce(name, b"foreign")
-    producer.flush()
+    commands.send_raw(stack, name, b"foreign")
     with growing() as address:
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGTERM):
             polled(address, name, number)
@@ -95,11 +92,9 @@ def test_an_indicator_becomes_a_ruling_that_the_next_start_reads(stack: Settings
     made = {"name": "macro", "symbol": "", "value": 0.25, "ts_known": 5, "ts_until": 9, "evidence": 1, "detail": "x"}
     no_numbers = [made | {"value": value, "detail": str(value)} for value in (math.nan, math.inf)]
     TopicLog(stack, INDICATORS, names[INDICATORS], ("name", "symbol")).write([*no_numbers, made])
-    held, deadline = edges(), time.monotonic() + PATIENCE_S
+    held = edges()
     values = SlowValues(held, 1, ("macro",))
-    while not held.rulings() and time.monotonic() < deadline:
-        values.learn()
-        time.sleep(0.02)
+    wait_for("a ruling", lambda: values.learn() or held.rulings())
     (ruled,) = edges().rulings()
     assert (ruled.command, ruled.kind, ruled.partition, ruled.first, ruled.value, ruled.known, ruled.until) == (
         2, "indicator", 1, 0, 0.25, 5, 9)

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Producer
-
 from sigmaflow import alerts, probes, submit, trials
 from sigmaflow.settings import Settings
+from tests.commands import send_raw
 from tests.waiting import wait_for
 
 RATE, SYMBOLS, FIRST = 400, 8, 4
@@ -84,18 +83,12 @@ def chain(settings: Settings, savepoint: str | None = None) -> None:
 
 def refused_tick(settings: Settings) -> None:
     """Send something that is no tick."""
-    _send(settings, "market.ticks.v1", b"nonsense", b"SIM:NONE")
+    send_raw(settings, "market.ticks.v1", b"nonsense", key=b"SIM:NONE")
 
 
 def foreign_intent(settings: Settings) -> None:
     """Send something that is no intent where the chain writes intents: an audit finds it."""
-    _send(settings, "intents.v1", b"foreign", b"paper")
-
-
-def _send(settings: Settings, topic: str, value: bytes, key: bytes) -> None:
-    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap})
-    producer.produce(topic, value, key)
-    producer.flush()
+    send_raw(settings, "intents.v1", b"foreign", key=b"paper")
 
 
 @contextmanager

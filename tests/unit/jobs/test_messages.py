@@ -18,7 +18,7 @@ WHOLE = RecordWriter(COMMANDS, OWN).write(RECORD)
 
 
 def test_what_was_written_is_read() -> None:
-    assert READER.own(WHOLE, "here") == READER.read(WHOLE) == RECORD
+    assert READER.own(WHOLE, COMMANDS, 0, 5) == READER.read(WHOLE) == RECORD
 
 
 @pytest.mark.parametrize(("message", "why"), [
@@ -28,7 +28,7 @@ def test_what_was_written_is_read() -> None:
 def test_a_foreign_message_is_passed_over_with_a_word(message: bytes | None, why: str,
                                                       caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert READER.own(message, "commands.v1 0:5") is None
+        assert READER.own(message, COMMANDS, 0, 5) is None
     assert "commands.v1 0:5" in caplog.text and why in caplog.text
     with pytest.raises(ValueError, match=why):
         READER.read(message)
