@@ -42,6 +42,25 @@ def fields(schema: Mapping[str, Any]) -> list[Field]:
     return out
 
 
+def before(schema: Mapping[str, Any], name: str) -> str | None:
+    """What stands before a whole number, a letter for each primitive: s a string, l a whole number.
+
+    None where the schema does not have the field, or something else before it.
+
+    >>> before({"fields": [{"name": "venue", "type": "string"}, {"name": "at", "type": "long"}]}, "at")
+    's'
+    """
+    letters = {STRING: "s", LONG: "l"}
+    out = ""
+    for field in fields(schema):
+        if field.name == name:
+            return out if field.kind == LONG else None
+        if field.kind not in letters:
+            return None
+        out += letters[field.kind]
+    return None
+
+
 def _items(items: Any, array: str) -> list[Field]:
     if isinstance(items, dict) and items["type"] == "record":
         named = [(f"{array}.{item['name']}", item["type"]) for item in items["fields"]]

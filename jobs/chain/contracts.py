@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import schemas
+from schemas import layout
 
 if TYPE_CHECKING:
     from connectors.registry import Later
@@ -30,6 +31,14 @@ class Contracts:
     def writers(self, topic: str) -> dict[int, dict[str, Any]]:
         """Every registered schema of a topic by id."""
         return self.versions[topic]
+
+    def before(self, topic: str, field: str) -> dict[int, str]:
+        """By schema id what a topic's messages hold before a field: s for each string, l for each whole number.
+
+        Versions that do not have it, or something else before it, are left out.
+        """
+        found = {number: layout.before(schema, field) for number, schema in self.writers(topic).items()}
+        return {number: kinds for number, kinds in found.items() if kinds is not None}
 
     def later(self, topic: str) -> Later | None:
         """Where a running job asks for a version that was registered after it started; None without a registry."""

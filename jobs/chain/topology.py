@@ -68,6 +68,12 @@ its end.
 """
 
 
+READ_AHEAD = 10_000
+"""Messages of a partition that may be later than what the slowest one has given: they wait in the account's state, some
+100 bytes each. Fewer would pause the others of a market in which one has few ticks.
+"""
+
+
 @dataclass
 class Topology:
     """A job under construction. `tables` and the two sinks belong to one Flink job."""
@@ -101,9 +107,19 @@ class Topology:
                 'properties.fetch.max.wait.ms' = '{fetch_ms}',
                 'scan.startup.mode' = 'earliest-offset')""")
         rows = jvm.rows_of(self.tables, f"SELECT v, topic, shard, `offset`, `timestamp` FROM `{title}`")
+        rows = self._aligned(rows, topics, title)
         return jvm.run("MicroBatches", rows, KEYED, f"micro-batches of {title}",
                        [max(1, o.batch_ms - fetch_ms), MOST, " ".join(names), " ".join(map(str, numbers)),
                         " ".join(map(str, keys)), BATCHES, CHECKPOINT])
+
+    def _aligned(self, rows: DataStream, topics: Sequence[str], title: str) -> DataStream:
+        """The same rows, partitions in step; as they come where there is nothing to keep in step."""
+        times = [self.contracts.before(topic, "ts_event") for topic in topics if schemas.topics()[topic].partitions > 1]
+        known = " ".join(f"{number}={kinds}" for of_topic in times for number, kinds in of_topic.items())
+        if not known:
+            return rows
+        return jvm.run("Align", rows, None, f"align {title}",
+                       [READ_AHEAD, known, int(self.options.profile.admission.max_ahead_s)])
 
     def shards(self, plan: ShardPlan) -> DataStream:
         """Run a shard plan over its topic; what its workers give."""

@@ -22,15 +22,15 @@ MESSAGE = DataTypes.ROW([DataTypes.FIELD("topic", DataTypes.STRING()), DataTypes
 """Type of the rows that the operator Messages gives."""
 
 
-def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: str, references: Sequence[int | str],
-        parallelism: int | None = None, group: str | None = None) -> DataStream:
+def run(name: str, stream: DataStream, out: TypeInformation | DataType | None, title: str,
+        references: Sequence[int | str], parallelism: int | None = None, group: str | None = None) -> DataStream:
     """Run the operator `name` over a stream, at the stream's parallelism and in its slots where none are given.
 
     So it is chained to what gives the stream, and a sink behind it, which inherits the slots, to both: nothing that the
     operators in Python write crosses between TaskManagers.
 
     `references` is what its constructor gets; `out` the type of what it gives: of rows inside SQL where it is a
-    DataType.
+    DataType, that of what it takes where there is none.
     """
     gateway = get_gateway()
     java = gateway.jvm
@@ -42,8 +42,9 @@ def run(name: str, stream: DataStream, out: TypeInformation | DataType, title: s
         name, code, given, java.org.apache.flink.configuration.Configuration())
     factory = java.org.apache.flink.table.runtime.operators.CodeGenOperatorFactory(generated)
     before = stream._j_data_stream.getTransformation()
+    kind = before.getOutputType() if out is None else _type(out)
     made = java.org.apache.flink.streaming.api.transformations.OneInputTransformation(
-        before, title, factory, _type(out), parallelism or before.getParallelism(), False)
+        before, title, factory, kind, parallelism or before.getParallelism(), False)
     made.setUid(title)
     made.setBufferTimeout(0)  # what leaves the thread is whole micro-batches: nothing is gained by waiting for more
     inherited = before.getSlotSharingGroup()
