@@ -16,10 +16,10 @@ from sigmaflow.settings import Settings
 FULL, PART, SILENT, EMPTY = range(4)
 """Partitions by what the simulator's ten symbols bring to them: half of all ticks, and a sixth each."""
 
-TICKS, BACKLOG = 260_000, 250_000
-IN_FLIGHT = 5_000
-"""Messages that may have been fetched, or be on their way, when a partition is paused: what is read in a tenth of a
-second and one fetch."""
+TICKS, BACKLOG = 400_000, 390_000
+IN_FLIGHT = READ_AHEAD
+"""Messages that were fetched, or on their way, when a partition is paused: far fewer than the 38,000 that PART would be
+ahead by its end."""
 
 
 @pytest.fixture(scope="module")

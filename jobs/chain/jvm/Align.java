@@ -53,6 +53,7 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
         partition.read++;
         if (partition.read - partition.marked >= MARK) {
             mark(partition);
+            align();  // the first seconds of a backlog are read faster than looks follow each other
         }
         if (!timed) {
             wake();
@@ -83,16 +84,23 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
         timed = true;
     }
 
-    // The slowest is never ahead of itself, so one is always read.
     public void onProcessingTime(long now) throws Exception {
         timed = false;
-        long slowest = Long.MAX_VALUE;
         for (int i = 0; i < partitions.size(); i++) {
             Partition partition = (Partition) partitions.get(i);
             if (partition.read > partition.marked) {
                 mark(partition);
             }
-            slowest = Math.min(slowest, partition.latestUnlessSilent());
+            partition.listen();
+        }
+        align();
+    }
+
+    // The slowest is never ahead of itself, so one is always read.
+    private void align() throws Exception {
+        long slowest = Long.MAX_VALUE;
+        for (int i = 0; i < partitions.size(); i++) {
+            slowest = Math.min(slowest, ((Partition) partitions.get(i)).latestUnlessSilent());
         }
         java.util.ArrayList pause = new java.util.ArrayList();
         java.util.ArrayList resume = new java.util.ArrayList();
@@ -186,9 +194,12 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
         }
 
         // To be called at each look.
-        long latestUnlessSilent() {
+        void listen() {
             looks = paused || read > seen ? 0 : looks + 1;
             seen = read;
+        }
+
+        long latestUnlessSilent() {
             return latest == NONE || looks >= SILENT ? Long.MAX_VALUE : latest;
         }
 
