@@ -55,8 +55,8 @@ TOGETHER = 262_144
 """Bytes of micro-batches that an operator is called with together at most, for the same reason: 2,000 ticks."""
 
 FETCH_BYTES = 65_536
-"""Most that one partition gives at a time. At the default of 1 MB one partition runs 25,000 ticks ahead of the others
-in a fast replay, and all of them wait in the account's state: 50 MB in every checkpoint.
+"""Most that one partition gives at a time, some 1,600 ticks: so much may still come of one that is paused (READ_AHEAD).
+At the default of 1 MB it would be 25,000.
 """
 
 FETCH_LEAST = 32_768
@@ -65,15 +65,15 @@ FETCH_LEAST = 32_768
 FETCH_WAIT_MS = 12
 """How long the broker waits for so much at most; four fifths of a short micro-batch. A consumer has one fetch under way
 for partitions of which it holds nothing: at the default of 500 ms the others stood still that long once one was read
-to its end. At 12 ms a partition still gives 130,000 ticks a second.
+to its end. At 12 ms a partition can still give 130,000 ticks a second.
 """
 
 BUNDLE_MS = 60_000
 """Time between two wakings of a Python operator. The cluster's 2 ms, for Pandas UDFs, are 500 of them a second."""
 
 READ_AHEAD = 10_000
-"""Messages of a partition that may be later than what the slowest one has given: they wait in the account's state, some
-100 bytes each. Fewer would pause the others of a market in which one has few ticks.
+"""Messages of a partition that may be later than what the slowest one has given: they wait in the account's state,
+224 bytes each. Fewer would pause the others of a market in which one has few ticks.
 """
 
 
