@@ -63,6 +63,7 @@ from schemas.resolution import (
 from sigmaflow.errors import UserError
 
 HEADER = 5
+ONE = np.uint64(1)
 
 
 Columns = dict[str, Any]
@@ -383,21 +384,27 @@ def _put(buf, i, value):
     while word > np.uint64(127):
         buf[i] = np.uint8(word & np.uint64(127)) | np.uint8(128)
         word >>= np.uint64(7)
-        i += 1
+        i += ONE
     buf[i] = np.uint8(word)
-    return i + 1
+    return i + ONE
+
+
+@numba.njit(cache=True, inline="always")
+def _copy(buf, i, source, start, length):
+    first = np.uint64(start)
+    for k in range(np.uint64(length)):
+        buf[i + k] = source[first + k]
+    return i + np.uint64(length)
 
 
 @numba.njit(cache=True)
 def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, arrays, constant, tail, buf, offsets):
     word = np.zeros(8, np.uint8)
     as_double = word.view(np.float64)
-    i = np.int64(0)
+    i = np.uint64(0)
     for row in range(offsets.shape[0] - 1):
         offsets[row] = i
-        for k in range(HEADER):
-            buf[i + k] = header[k]
-        i += HEADER
+        i = _copy(buf, i, header, 0, HEADER)
         code, item, items, body = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
         inside = False
         while code < kinds.shape[0]:
@@ -421,7 +428,7 @@ def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, 
                 i = _put(buf, i, np.int64(arrays[at, row, item]) if inside else ints[at, row])
             elif kind == BOOLEAN:
                 buf[i] = np.uint8(arrays[at, row, item]) if inside else ints[at, row]
-                i += 1
+                i += ONE
             elif kind == NULLABLE_LONG:
                 if ints[at, row] == NULL_LONG:
                     i = _put(buf, i, np.int64(0))
@@ -433,18 +440,13 @@ def _encode(header, kinds, source, ints, floats, pool, starts, lengths, counts, 
                     i = _put(buf, i, np.int64(0 if np.isnan(number) else 1))
                 if kind == DOUBLE or not np.isnan(number):
                     as_double[0] = number
-                    for k in range(8):
-                        buf[i + k] = word[k]
-                    i += 8
+                    i = _copy(buf, i, word, 0, 8)
             else:
                 start = constant[at, item, 0] if inside else starts[at, row]
                 length = constant[at, item, 1] if inside else lengths[at, row]
-                i = _put(buf, i, length)
-                for k in range(length):
-                    buf[i + k] = pool[start + k]
-                i += length
+                i = _copy(buf, _put(buf, i, length), pool, start, length)
             code += 1
-        i += tail
+        i += np.uint64(tail)
     offsets[-1] = i
 
 
@@ -485,17 +487,22 @@ class Encoder:
         self._width += int(self._held[:, 1:, 1].sum())
 
     def encode(self, columns: Mapping[str, Any], rows: int) -> Packed:
-        """One message for each row, in order. What is a number, or a column of one row, all rows have."""
+        """One message for each row, in order. What is a number, or a column of one row, all rows have. The items of an
+        array may be in several columns, the first items in the first of them."""
         if rows == 0:
             return Packed.table([])
         ints, floats, texts, arrays, counts = self._names
-        items = max((columns[n].shape[1] for n in arrays if n in columns), default=0)
+        held = [_parts(columns[n]) for n in arrays]
+        items = max((sum(part.shape[1] for part in parts) for parts in held), default=0)
         places = np.empty((2, max(1, len(texts)), rows), np.int64)
         places[:] = self._held[:, 0].T[:, :, None]
         pool = self._texts(columns, places)
-        held_arrays = np.zeros((max(1, len(arrays)), rows, max(1, items)))
-        for i, name in enumerate(arrays):
-            held_arrays[i, :, :columns[name].shape[1]] = columns[name]
+        held_arrays = np.empty((max(1, len(arrays)), rows, max(1, items)))  # what is behind an array's end is not read
+        for i, parts in enumerate(held):
+            at = 0
+            for part in parts:
+                held_arrays[i, :, at:at + part.shape[1]] = part
+                at += part.shape[1]
         width = self._width + items * self._item_width + 16 + self._tail
         buf = np.empty(rows * width + int(places[1].sum()), np.uint8)
         offsets = np.empty(rows + 1, np.int64)
@@ -534,6 +541,10 @@ def _place(f: Field, ints: list[str], floats: list[str], texts: list[str], array
         names = floats if f.kind in (DOUBLE, NULLABLE_DOUBLE) else ints
     names.append(f.name)
     return names
+
+
+def _parts(column: NDArray[Any] | tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    return column if isinstance(column, tuple) else (column,)
 
 
 def _stack(parts: list[NDArray[Any]], rows: int, dtype: type) -> NDArray[Any]:

@@ -8,9 +8,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
 
-from jobs.chain.chained import CHAIN, linked
+from jobs.chain.blake2b import TAIL, link
+from jobs.chain.chained import CHAIN
 from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
 from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
@@ -31,8 +33,6 @@ Rows = np.ndarray | slice
 """Which rows of the columns a topic's messages are of."""
 ALL = slice(None)
 """All of them, of which nothing is copied."""
-TAIL = 33
-"""Bytes of the chain value in a record: its length and 32 hexadecimal digits."""
 
 
 class Ledger:
@@ -91,12 +91,7 @@ class Ledger:
 
     def _chained(self, records: Packed) -> Packed:
         """Each record with the chain value as its last field: 32 characters behind their length, a zigzag integer."""
-        chain, whole = self._chain, records.pool.data
-        for start, length in zip(records.start.tolist(), records.length.tolist(), strict=True):
-            end = start + length - TAIL
-            chain = linked(chain, whole[start + HEADER:end])
-            whole[end:end + TAIL] = b"\x40" + chain
-        self._chain = chain
+        self._chain = link(records.pool, records.start, records.length, HEADER, self._chain)
         self._store.put(CHAIN, lambda: self._chain)
         return records
 
@@ -116,18 +111,16 @@ class Ledger:
                  "mu", "sigma", "cvar_975", "target_notional")
         return self._cause(columns, ALL) | {name: columns[name] for name in plain} | self._sized(columns, ALL) | {
             "intent_seq": columns["intent"], "command": columns["command"],
-            MODEL: models.texts(columns["model"])} | self._gates(columns, ALL, len(sizing.GATES))
+            MODEL: models.texts(columns["model"])} | self._gates(columns, ALL)
 
     def _sized(self, columns: Columns, rows: Rows) -> Columns:
         return {"binding_constraint": self._constraints.take(columns["binding"][rows]),
                 "top_alpha": self._alphas.take(columns["top_alpha"][rows])}
 
-    def _gates(self, columns: Columns, rows: Rows, count: int | np.ndarray) -> Columns:
-        """The checks as an array of records; `count` of them for each row."""
-        judged = columns["gate_value"].shape[1]
-        return {"gates.count": count, "gates.gate": np.arange(judged)[None],
-                "gates.passed": columns["gate_passed"][rows], "gates.value": columns["gate_value"][rows],
-                "gates.limit": columns["gate_limit"][rows]}
+    def _gates(self, columns: Columns, rows: Rows) -> Columns:
+        """The checks of sizing as an array of records."""
+        return {"gates.count": len(sizing.GATES), "gates.gate": np.arange(len(sizing.GATES))[None]} | {
+            f"gates.{name}": columns[f"gate_{name}"][rows] for name in ("passed", "value", "limit")}
 
     def _intents(self, columns: Columns) -> Columns:
         rows = np.flatnonzero(columns["intent"])
@@ -136,7 +129,7 @@ class Ledger:
         held = {name: columns[name][rows] for name in plain}
         held["target_fraction"] = held["target_notional"] / self._profile.sizing.reference_equity
         return self._cause(columns, rows) | held | self._sized(columns, rows) | {
-            "intent_seq": columns["intent"][rows]} | self._gates(columns, rows, len(sizing.GATES))
+            "intent_seq": columns["intent"][rows]} | self._gates(columns, rows)
 
     def _fills(self, columns: Columns) -> Columns:
         f = columns["fills"]
@@ -156,16 +149,16 @@ class Ledger:
 
     def _decisions(self, columns: Columns) -> Columns:
         made, intended = columns["decisions"], columns["intent"] > 0
-        gates = {name: np.concatenate([columns[f"gate_{name}"], made[name]], axis=1)
-                 for name in ("value", "limit", "passed")}
-        count = np.where(intended, len(GATES), len(sizing.GATES))
+        passed = columns["gate_passed"], made["passed"]
+        judged = {"gates.count": np.where(intended, len(GATES), len(sizing.GATES)),
+                  "gates.gate": np.arange(len(GATES))[None], "gates.passed": passed} | {
+                  f"gates.{name}": (columns[f"gate_{name}"], made[name]) for name in ("value", "limit")}
         plain = ("mid", "spread", "score", "mu", "sigma", "cvar_975", "target_notional", "effects")
-        judged = self._gates({f"gate_{name}": held for name, held in gates.items()}, ALL, count)
         return self._cause(columns, ALL) | {name: columns[name] for name in plain} | judged | self._sized(
             columns, ALL) | self._orders(columns) | {
             "decision_id": self._ids(columns["account_seq"]),
             "intent_id": np.where(intended, columns["intent_id"], NULL_LONG), "state_cause": made["cause"],
-            "failed_gate": _FAILED.take(_first_failed(gates["passed"], count)),
+            "failed_gate": _FAILED.take(_first_failed(*passed, intended)),
             MODEL: models.texts(columns["model"])} | {
             name: made[name] for name in ("target", "equity", "position", "symbol_pnl", "command", "state")}
 
@@ -183,10 +176,22 @@ class Ledger:
 _FAILED = Text.table([name.encode() for name in (*GATES, "")])
 
 
-def _first_failed(passed: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Number of the first gate that did not let pass, len(GATES) where all of the first `count` did."""
-    failed = (passed == 0) & (np.arange(len(GATES)) < count[:, None])
-    return np.where(failed.any(axis=1), failed.argmax(axis=1), len(GATES))
+def _first_failed(sized: np.ndarray, filled: np.ndarray, intended: np.ndarray) -> np.ndarray:
+    """Number of the first gate that did not let pass, len(GATES) where all did; those of fills count with an intent."""
+    out = np.empty(len(intended), np.int64)
+    _find_failed(sized, filled, intended, out)
+    return out
+
+
+@numba.njit(cache=True)
+def _find_failed(sized, filled, intended, out):
+    first_of_fills = sized.shape[1]
+    none = first_of_fills + filled.shape[1]
+    for row in range(out.shape[0]):
+        gate, end = 0, none if intended[row] else first_of_fills
+        while gate < end and (sized[row, gate] if gate < first_of_fills else filled[row, gate - first_of_fills]):
+            gate += 1
+        out[row] = gate if gate < end else none
 
 
 def _open(schema: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
     private static final int TIMESTAMP = 4;
 
     private static final long MILLIS = 100L;  // from one look at the partitions to the next
-    private static final int SILENT = 5;      // looks without a message, after which a partition holds nobody
+    private static final int SILENT = 6;      // looks without a message, after which a partition holds nobody
+    private static final int NOTHING = 3;     // looks that one counts for at which no partition had any: the others wait
     private static final int MARK = 256;      // messages from one whose time is remembered to the next
 
     private final long most;
@@ -26,6 +27,8 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
     private final java.util.ArrayList partitions = new java.util.ArrayList();
     private org.apache.flink.api.connector.source.SourceReader reader;
     private boolean timed = false;
+    private long read = 0L;
+    private long seen = 0L;
 
     // references: most messages of a partition that are later than the slowest one's last; by schema id what of a message
     // stands before its time, strings (s) and whole numbers (l); most seconds that a time may be after Kafka's timestamp
@@ -51,6 +54,7 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
         partition.last = row.isNullAt(V) ? null : row.getBinary(V);
         partition.millis = row.getTimestamp(TIMESTAMP, 3).getMillisecond();
         partition.read++;
+        read++;
         if (partition.read - partition.marked >= MARK) {
             mark(partition);
             align();  // the first seconds of a backlog are read faster than looks follow each other
@@ -86,12 +90,14 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
 
     public void onProcessingTime(long now) throws Exception {
         timed = false;
+        int looks = read == seen ? NOTHING : 1;
+        seen = read;
         for (int i = 0; i < partitions.size(); i++) {
             Partition partition = (Partition) partitions.get(i);
             if (partition.read > partition.marked) {
                 mark(partition);
             }
-            partition.listen();
+            partition.listen(looks);
         }
         align();
     }
@@ -193,9 +199,9 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
             }
         }
 
-        // To be called at each look.
-        void listen() {
-            looks = paused || read > seen ? 0 : looks + 1;
+        // To be called at each look, with how many it counts for.
+        void listen(int more) {
+            looks = paused || read > seen ? 0 : looks + more;
             seen = read;
         }
 
