@@ -20,12 +20,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numba
 import numpy as np
 
-from udfs.formulas import vectorised
+from udfs.formulas import Ufunc
 
 
 @dataclass(frozen=True)
@@ -34,47 +33,43 @@ class Alpha:
 
     name: str
     inputs: tuple[str, ...]
-    compiled: Any
-    """Numba's ufunc, which can be sent to another process."""
+    compiled: Ufunc
     terms: int = 0
     reads: str = ""
 
     @property
     def over(self) -> np.ufunc:
-        """The ufunc of the columns: the score, or with `terms` a regressor, whose number is then its first argument.
-
-        NumPy's own: each call of Numba's wrapper costs as much as a few rows.
-        """
-        made: np.ufunc = self.compiled.ufunc
-        return made
+        """The ufunc of the columns: the score, or with `terms` a regressor, whose number is then its first argument."""
+        return self.compiled.over
 
 
 REGISTRY: dict[str, Alpha] = {}
 
 
-def alpha(function: Callable[..., float]) -> Callable[..., Any]:
+def alpha(function: Callable[..., float]) -> Ufunc:
     """Register a scalar function as an alpha under its own name."""
-    inputs, over = vectorised(function)
-    REGISTRY[function.__name__] = Alpha(function.__name__, inputs, over)
-    return over
+    return _register(function)
 
 
-def fitted(terms: int) -> Callable[[Callable[..., float]], Callable[..., Any]]:
+def fitted(terms: int) -> Callable[[Callable[..., float]], Ufunc]:
     """Register a function of a regressor's number and features as an alpha with `terms` regressors."""
-    def register(function: Callable[..., float]) -> Callable[..., Any]:
-        inputs, over = vectorised(function)
-        REGISTRY[function.__name__] = Alpha(function.__name__, inputs[1:], over, terms)
-        return over
+    def register(function: Callable[..., float]) -> Ufunc:
+        return _register(function, terms)
     return register
 
 
-def slow(name: str) -> Callable[[Callable[..., float]], Callable[..., Any]]:
+def slow(name: str) -> Callable[[Callable[..., float]], Ufunc]:
     """Register a function of a slow value and of its life as an alpha."""
-    def register(function: Callable[..., float]) -> Callable[..., Any]:
-        inputs, over = vectorised(function)
-        REGISTRY[function.__name__] = Alpha(function.__name__, inputs, over, reads=name)
-        return over
+    def register(function: Callable[..., float]) -> Ufunc:
+        return _register(function, reads=name)
     return register
+
+
+def _register(function: Callable[..., float], terms: int = 0, reads: str = "") -> Ufunc:
+    made = Ufunc(function)
+    inputs = made.inputs[1:] if terms else made.inputs
+    REGISTRY[function.__name__] = Alpha(function.__name__, inputs, made, terms, reads)
+    return made
 
 
 @numba.njit(cache=True, inline="always")

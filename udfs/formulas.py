@@ -4,12 +4,51 @@ Each is registered by its decorator with the columns it reads, as alphas are (`u
 """
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, update_wrapper
 from typing import Any
 
 import numba
+import numpy as np
+
+
+class Ufunc:
+    """A scalar function of the columns that its parameters name, as a NumPy ufunc of float64. NaN in gives NaN out.
+
+    It is compiled when it is first used: a client that submits a job never does, and has to wait for none of them. It
+    travels to other processes as its name where its module has it, else as the function.
+    """
+
+    __name__: str
+    __wrapped__: Callable[..., float]
+
+    def __init__(self, function: Callable[..., float]) -> None:
+        update_wrapper(self, function)
+        self.inputs = tuple(inspect.signature(function).parameters)
+
+    @cached_property
+    def over(self) -> np.ufunc:
+        """NumPy's own ufunc: each call of Numba's wrapper costs as much as a few rows."""
+        signature = f"float64({', '.join(['float64'] * len(self.inputs))})"
+        made: np.ufunc = numba.vectorize([signature], cache=True)(self.__wrapped__).ufunc
+        return made
+
+    def __call__(self, *columns: Any) -> Any:
+        return self.over(*columns)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        module = sys.modules.get(self.__module__)
+        if getattr(module, self.__name__, None) is self:
+            return _named, (self.__module__, self.__name__)
+        return Ufunc, (self.__wrapped__,)
+
+
+def _named(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True)
@@ -17,23 +56,25 @@ class Formula:
     """A scalar function of the columns named by `inputs`; `over` is the same code as a NumPy ufunc."""
 
     name: str
-    inputs: tuple[str, ...]
-    over: Callable[..., Any]
+    compiled: Ufunc
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that it reads."""
+        return self.compiled.inputs
+
+    @property
+    def over(self) -> np.ufunc:
+        """The ufunc of those columns."""
+        return self.compiled.over
 
 
 FORMULAS: dict[str, Formula] = {}
 
 
-def vectorised(function: Callable[..., float]) -> tuple[tuple[str, ...], Any]:
-    """Names of the inputs, and the function compiled to a ufunc of float64 columns. NaN in gives NaN out."""
-    inputs = tuple(inspect.signature(function).parameters)
-    signature = f"float64({', '.join(['float64'] * len(inputs))})"
-    return inputs, numba.vectorize([signature], cache=True)(function)
-
-
 def formula(function: Callable[..., float]) -> Callable[..., Any]:
     """Register a formula under its own name; what is returned compiles into kernels in line."""
-    FORMULAS[function.__name__] = Formula(function.__name__, *vectorised(function))
+    FORMULAS[function.__name__] = Formula(function.__name__, Ufunc(function))
     return numba.njit(cache=True, inline="always")(function)
 
 

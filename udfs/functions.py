@@ -6,7 +6,7 @@ from udfs.alphas import REGISTRY
 from udfs.formulas import FORMULAS, Formula
 
 FUNCTIONS: dict[str, Formula] = FORMULAS | {
-    alpha.name: Formula(alpha.name, alpha.inputs, alpha.over) for alpha in REGISTRY.values()
+    alpha.name: Formula(alpha.name, alpha.compiled) for alpha in REGISTRY.values()
     if not alpha.terms and not alpha.reads}
 
 

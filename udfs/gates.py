@@ -135,3 +135,17 @@ def _gate(out, k, value, limit, passed):
 @numba.njit(cache=True)
 def _shown(limit):
     return np.inf if limit == OVER else plain(limit)
+
+
+@numba.njit(cache=True)
+def first_failed(sized, filled, intended, out):
+    """Number of each row's first gate that did not let pass, sizing's before those here; that behind the last where all
+    did. Gates here count where there was an intent.
+    """
+    first = sized.shape[1]
+    none = first + filled.shape[1]
+    for row in range(out.shape[0]):
+        gate, end = 0, none if intended[row] else first
+        while gate < end and (sized[row, gate] if gate < first else filled[row, gate - first]):
+            gate += 1
+        out[row] = gate if gate < end else none

@@ -8,10 +8,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
-from jobs.chain.blake2b import TAIL, link
 from jobs.chain.chained import CHAIN
 from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
@@ -20,6 +18,8 @@ from jobs.chain.shard import MODEL
 from schemas.codec import HEADER, NULL_LONG, Encoder
 from schemas.packed import Packed, Text
 from udfs import models
+from udfs.blake2b import TAIL, link
+from udfs.gates import first_failed
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Store
 from udfs.stages import fills, sizing
@@ -149,7 +149,8 @@ class Ledger:
 
     def _decisions(self, columns: Columns) -> Columns:
         made, intended = columns["decisions"], columns["intent"] > 0
-        passed = columns["gate_passed"], made["passed"]
+        passed, failed = (columns["gate_passed"], made["passed"]), np.empty(len(intended), np.int64)
+        first_failed(*passed, intended, failed)
         judged = {"gates.count": np.where(intended, len(GATES), len(sizing.GATES)),
                   "gates.gate": np.arange(len(GATES))[None], "gates.passed": passed} | {
                   f"gates.{name}": (columns[f"gate_{name}"], made[name]) for name in ("value", "limit")}
@@ -158,7 +159,7 @@ class Ledger:
             columns, ALL) | self._orders(columns) | {
             "decision_id": self._ids(columns["account_seq"]),
             "intent_id": np.where(intended, columns["intent_id"], NULL_LONG), "state_cause": made["cause"],
-            "failed_gate": _FAILED.take(_first_failed(*passed, intended)),
+            "failed_gate": _FAILED.take(failed),
             MODEL: models.texts(columns["model"])} | {
             name: made[name] for name in ("target", "equity", "position", "symbol_pnl", "command", "state")}
 
@@ -174,24 +175,6 @@ class Ledger:
 
 
 _FAILED = Text.table([name.encode() for name in (*GATES, "")])
-
-
-def _first_failed(sized: np.ndarray, filled: np.ndarray, intended: np.ndarray) -> np.ndarray:
-    """Number of the first gate that did not let pass, len(GATES) where all did; those of fills count with an intent."""
-    out = np.empty(len(intended), np.int64)
-    _find_failed(sized, filled, intended, out)
-    return out
-
-
-@numba.njit(cache=True)
-def _find_failed(sized, filled, intended, out):
-    first_of_fills = sized.shape[1]
-    none = first_of_fills + filled.shape[1]
-    for row in range(out.shape[0]):
-        gate, end = 0, none if intended[row] else first_of_fills
-        while gate < end and (sized[row, gate] if gate < first_of_fills else filled[row, gate - first_of_fills]):
-            gate += 1
-        out[row] = gate if gate < end else none
 
 
 def _open(schema: dict[str, Any]) -> dict[str, Any]:

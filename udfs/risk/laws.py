@@ -9,8 +9,8 @@ import math
 
 import numba
 import numpy as np
+import scipy  # its parts load when they are first used: no stage needs stats
 from numpy.typing import NDArray
-from scipy import stats
 
 
 def normal(mean: float, deviation: float, tail: float) -> tuple[float, float]:
@@ -19,8 +19,8 @@ def normal(mean: float, deviation: float, tail: float) -> tuple[float, float]:
     >>> [round(value, 4) for value in normal(0.0, 1.0, 0.025)]
     [1.96, 2.3378]
     """
-    quantile = stats.norm.ppf(tail)
-    return float(-mean - deviation * quantile), float(-mean + deviation * stats.norm.pdf(quantile) / tail)
+    quantile = scipy.stats.norm.ppf(tail)
+    return float(-mean - deviation * quantile), float(-mean + deviation * scipy.stats.norm.pdf(quantile) / tail)
 
 
 def student(freedom: float, tail: float) -> tuple[float, float]:
@@ -31,8 +31,8 @@ def student(freedom: float, tail: float) -> tuple[float, float]:
     """
     if not freedom > 2:
         raise ValueError(f"risk: Student t has a variance above 2 degrees of freedom only, found {freedom}")
-    unit, quantile = math.sqrt((freedom - 2) / freedom), stats.t.ppf(tail, freedom)
-    mean = stats.t.pdf(quantile, freedom) / tail * (freedom + quantile**2) / (freedom - 1)
+    unit, quantile = math.sqrt((freedom - 2) / freedom), scipy.stats.t.ppf(tail, freedom)
+    mean = scipy.stats.t.pdf(quantile, freedom) / tail * (freedom + quantile**2) / (freedom - 1)
     return float(-unit * quantile), float(unit * mean)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from udfs.profiles import Profile, Risk
 from udfs.risk.cornish_fisher import expansion_tail, parameters, sample_moments
@@ -28,7 +28,7 @@ from udfs.risk.volatility import FILTERS, FLAT, next_variance, standardised
 from udfs.stage import Columns, Stage, StageState
 
 TAILS = np.array([0.05, 0.025, 0.01])
-QUANTILES = stats.norm.ppf(TAILS)
+QUANTILES = special.ndtri(TAILS)
 OUT = ("var_95", "cvar_95", "var_975", "cvar_975", "var_99", "cvar_99")
 
 METHODS = ("historical", "cornish_fisher", "extreme")

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import doctest
+import pickle
 import re
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from tests.kit import quotes, run, same, state, untraded
 from udfs import alphas as functions
 from udfs import profiles
 from udfs.alphas import REGISTRY, Alpha
+from udfs.formulas import Ufunc
 from udfs.profiles import Alphas
 from udfs.stages import alphas, features
 
@@ -220,3 +223,17 @@ def test_an_unknown_alpha_is_named() -> None:
     wrong = profiles.DEFAULT.model_copy(update={"alphas": Alphas(names=("tea_leaves",))})
     with pytest.raises(KeyError, match="tea_leaves"):
         alphas.stage(wrong)
+
+
+def weighted(bid: float, ask: float) -> float:
+    return 0.25 * bid + 0.75 * ask
+
+
+def test_a_function_is_compiled_when_it_is_used_and_travels_by_name_or_whole() -> None:
+    registered, own = REGISTRY["book_pressure"].compiled, Ufunc(weighted)
+    by_name = cloudpickle.dumps(registered)
+    assert pickle.loads(by_name) is registered and len(by_name) < 200
+    assert "over" not in vars(own) and own(1.0, 2.0) == 1.75 and "over" in vars(own)
+    whole = pickle.loads(cloudpickle.dumps(own))
+    assert whole.inputs == ("bid", "ask") and "over" not in vars(whole)
+    np.testing.assert_array_equal(whole.over(np.array([1.0, 3.0]), np.array([2.0, np.nan])), [1.75, np.nan])

@@ -1,8 +1,8 @@
 """BLAKE2b-128 over many records of one buffer, each sealed over the one before, without a Python object a record.
 
-What `chained.linked` gives, from the account's hot path: hashlib makes an object, a slice and a string for each
-record, which took twice as long as the hash itself and a fifth of the account's operator. The standard is RFC 7693;
-names are those of its section 3.
+What `jobs.chain.chained.linked` gives, for the account's hot path: hashlib makes an object, a slice and a string for
+each record, which took twice as long as the hash itself, a fifth of the account's operator. The standard is RFC 7693,
+the names are those of its section 3.
 """
 from __future__ import annotations
 

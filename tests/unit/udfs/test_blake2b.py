@@ -5,9 +5,9 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.chain.blake2b import BLOCK, HEX, TAIL, link
 from jobs.chain.chained import linked
 from schemas.packed import Packed
+from udfs.blake2b import BLOCK, HEX, TAIL, link
 
 SKIP = 5
 bodies = st.lists(st.binary(max_size=3 * BLOCK), min_size=1, max_size=8)
