@@ -109,8 +109,8 @@ def _link(pool, start, length, skip, chain, known):
 
 def link(pool: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int64], skip: int,
          previous: bytes) -> bytes:
-    """Put the chain's value into the last TAIL bytes of each record and give the last one; `previous` is the value
-    before the first, nothing where there is none. The first `skip` bytes of a record are not sealed.
+    """Put the chain's value into the last TAIL bytes of each record, one or more, and give the last one; `previous` is
+    the value before the first, nothing where there is none. The first `skip` bytes of a record are not sealed.
 
     >>> import hashlib
     >>> record = np.frombuffer(b"-text" + bytes(TAIL), np.uint8).copy()

@@ -31,10 +31,15 @@ class Ufunc:
         self.inputs = tuple(inspect.signature(function).parameters)
 
     @cached_property
+    def _compiled(self) -> Any:
+        """Numba's wrapper, which owns the machine code."""
+        signature = f"float64({', '.join(['float64'] * len(self.inputs))})"
+        return numba.vectorize([signature], cache=True)(self.__wrapped__)
+
+    @property
     def over(self) -> np.ufunc:
         """NumPy's own ufunc: each call of Numba's wrapper costs as much as a few rows."""
-        signature = f"float64({', '.join(['float64'] * len(self.inputs))})"
-        made: np.ufunc = numba.vectorize([signature], cache=True)(self.__wrapped__).ufunc
+        made: np.ufunc = self._compiled.ufunc
         return made
 
     def __call__(self, *columns: Any) -> Any:

@@ -233,7 +233,7 @@ def test_a_function_is_compiled_when_it_is_used_and_travels_by_name_or_whole() -
     registered, own = REGISTRY["book_pressure"].compiled, Ufunc(weighted)
     by_name = cloudpickle.dumps(registered)
     assert pickle.loads(by_name) is registered and len(by_name) < 200
-    assert "over" not in vars(own) and own(1.0, 2.0) == 1.75 and "over" in vars(own)
+    assert "_compiled" not in vars(own) and own(1.0, 2.0) == 1.75 and "_compiled" in vars(own)
     whole = pickle.loads(cloudpickle.dumps(own))
-    assert whole.inputs == ("bid", "ask") and "over" not in vars(whole)
+    assert whole.inputs == ("bid", "ask") and "_compiled" not in vars(whole)
     np.testing.assert_array_equal(whole.over(np.array([1.0, 3.0]), np.array([2.0, np.nan])), [1.75, np.nan])
