@@ -11,7 +11,6 @@ for each of its fields, named `array.field`, plus `array.count`; an array of dou
 """
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas import wire
 from schemas.layout import (
     ARRAY_END,
     ARRAY_START,
@@ -62,7 +62,7 @@ from schemas.resolution import (
 )
 from sigmaflow.errors import UserError
 
-HEADER = 5
+HEADER = wire.HEADER.size
 ONE = np.uint64(1)
 
 
@@ -460,7 +460,7 @@ class Encoder:
     def __init__(self, schema: Mapping[str, Any], schema_id: int,
                  constants: Mapping[str, Sequence[str]] | None = None, tail: int = 0) -> None:
         self._tail = tail
-        self._header = np.frombuffer(struct.pack(">bI", 0, schema_id), np.uint8)
+        self._header = np.frombuffer(wire.HEADER.pack(0, schema_id), np.uint8)
         self._fields = fields(schema)
         ints, floats, texts, arrays, counts = (list[str]() for _ in range(5))
         source = []
