@@ -146,7 +146,8 @@ class Run:
                     last, changed = now, time.monotonic()
                 if changed > quiet or any(lag.values()):
                     quiet, done = time.monotonic(), []
-                done = done or self._checkpoints()
+                elif not done:  # not before: the JobManager's answers cost the run processor time
+                    done = self._checkpoints()
                 bar.update(task, completed=inputs - max(lag.values()), note=self._note(lag))
                 if time.monotonic() - quiet > STILL_S and self._passed(done) and self._ends(committed=True) == now:
                     bar.update(task, completed=inputs)
@@ -165,8 +166,9 @@ class Run:
         return ", ".join(f"{job} {count:,} behind" for job, count in lag.items() if count)
 
     def _check(self, still: float) -> None:
+        states = {job.id: job.state for job in submit.jobs(self.settings, all_states=True)}
         for job_id in self.job_ids:
-            state = submit.state(job_id, self.settings)
+            state = states.get(job_id, "not known")
             if state in submit.ENDED or still > STALLED_S:
                 found = submit.cause(job_id, self.settings) or f"no progress for {still:.0f} s"
                 raise Failed("run", "the chain must go on", f"job {job_id} is {state}: {found}",

@@ -95,7 +95,7 @@ def _reason(output: str) -> str:
 def state(job_id: str, settings: Settings | None = None) -> str:
     """The job's state, for example RUNNING."""
     s = settings or load()
-    return str(_get(s, f"/jobs/{job_id}")["state"])
+    return str(_get(s, f"/jobs/{job_id}/status")["status"])
 
 
 def wait_running(job_id: str, timeout_s: float = 90, settings: Settings | None = None) -> None:

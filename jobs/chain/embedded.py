@@ -78,7 +78,7 @@ class FileTopology(Topology):
                 'connector' = 'filesystem', 'path' = '{target}', 'format' = 'json',
                 'sink.rolling-policy.file-size' = '1 tb', 'sink.rolling-policy.rollover-interval' = '365 d',
                 'sink.rolling-policy.inactivity-interval' = '365 d')""")
-        both = " UNION ALL ".join(self._messages(sink) for sink in (HOT, LEDGER))
+        both = " UNION ALL ".join(self._messages(sink, named=True) for sink in (HOT, LEDGER))
         statements = self.tables.create_statement_set()
         statements.add_insert_sql(f"INSERT INTO written SELECT topic, k, v FROM ({both})")
         statements.attach_as_datastream()

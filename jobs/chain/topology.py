@@ -101,28 +101,27 @@ class Topology:
         names = [o.source(topic) for topic in topics]
         self.tables.execute_sql(f"""
             CREATE TEMPORARY TABLE `{title}` (
-                v BYTES, topic STRING METADATA VIRTUAL, shard INT METADATA FROM 'partition' VIRTUAL,
-                `offset` BIGINT METADATA VIRTUAL, `timestamp` TIMESTAMP_LTZ(3) METADATA VIRTUAL
+                v BYTES, topic STRING NOT NULL METADATA VIRTUAL, shard INT NOT NULL METADATA FROM 'partition' VIRTUAL,
+                `offset` BIGINT NOT NULL METADATA VIRTUAL, `timestamp` TIMESTAMP_LTZ(3) NOT NULL METADATA VIRTUAL
             ) WITH (
                 'connector' = 'kafka', 'topic' = '{";".join(names)}', 'value.format' = 'raw',
                 'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.group.id' = '{o.topic(self.name)}',
-                'properties.fetch.min.bytes' = '{FETCH_LEAST}', 'properties.isolation.level' = 'read_committed',
+                'properties.max.poll.records' = '{MOST}', 'properties.fetch.min.bytes' = '{FETCH_LEAST}',
+                'properties.isolation.level' = 'read_committed',
                 'properties.max.partition.fetch.bytes' = '{FETCH_BYTES}',
                 'properties.fetch.max.wait.ms' = '{fetch_ms}',
                 'scan.startup.mode' = 'earliest-offset')""")
         rows = jvm.rows_of(self.tables, f"SELECT v, topic, shard, `offset`, `timestamp` FROM `{title}`")
-        rows = self._aligned(rows, topics, title)
+        rows = self._read(rows, topics, title)
         return jvm.run("MicroBatches", rows, KEYED, f"micro-batches of {title}",
                        [max(1, o.batch_ms - fetch_ms), MOST, " ".join(names), " ".join(map(str, numbers)),
                         " ".join(map(str, keys)), BATCHES, CHECKPOINT])
 
-    def _aligned(self, rows: DataStream, topics: Sequence[str], title: str) -> DataStream:
-        """The same rows, partitions in step; as they come where there is nothing to keep in step."""
+    def _read(self, rows: DataStream, topics: Sequence[str], title: str) -> DataStream:
+        """The same rows, partitions in step where there are several with times, and committed when checkpoints are."""
         times = [self.contracts.before(topic, "ts_event") for topic in topics if schemas.topics()[topic].partitions > 1]
         known = " ".join(f"{number}={kinds}" for of_topic in times for number, kinds in of_topic.items())
-        if not known:
-            return rows
-        return jvm.run("Align", rows, None, f"align {title}",
+        return jvm.run("Reading", rows, None, f"reading of {title}",
                        [READ_AHEAD, known, int(self.options.profile.admission.max_ahead_s)])
 
     def shards(self, plan: ShardPlan) -> DataStream:
@@ -166,20 +165,23 @@ class Topology:
             held = [self.options.topic(topic) for _, every in self._outputs.values() for topic in _of_sink(sink, every)]
             if held:
                 # The connector takes the topic from a column only where there are several to choose from.
-                column = "topic, " if len(held) > 1 else ""
-                self._sink(title, held, guarantee, "topic STRING METADATA, " if column else "")
-                statements.add_insert_sql(f"INSERT INTO `{title}` SELECT {column}k, v FROM ({self._messages(sink)})")
+                named = len(held) > 1
+                self._sink(title, held, guarantee, ", topic STRING NOT NULL METADATA" if named else "")
+                statements.add_insert_sql(f"INSERT INTO `{title}` {self._messages(sink, named)}")
         statements.attach_as_datastream()
 
-    def _messages(self, sink: int) -> str:
-        """The messages for a sink, as a query: of one operator, where one writes there, since a union costs a hop."""
+    def _messages(self, sink: int, named: bool) -> str:
+        """The messages for a sink, as a query: of one operator, where one writes there, since a union costs a hop.
+
+        With their topics if `named`.
+        """
         names = " ".join(self.options.topic(topic) for topic in self._topics)
         views = []
         for title, (stream, topics) in self._outputs.items():
             if _of_sink(sink, topics):
                 view = f"messages of {title} for sink {sink}"
-                jvm.view(self.tables, view, jvm.run("Messages", stream, jvm.MESSAGE, view, [sink, names]))
-                views.append(f"SELECT topic, k, v FROM `{view}`")
+                jvm.view(self.tables, view, jvm.messages(stream, sink, named, names, view))
+                views.append(f"SELECT * FROM `{view}`")
         return " UNION ALL ".join(views)
 
     def _operate(self, batches: DataStream, make: Make, keys: Sequence[int], title: str, writes: Sequence[str],
@@ -212,7 +214,7 @@ class Topology:
             'sink.transaction-naming-strategy' = 'POOLING',
             'properties.transaction.timeout.ms' = '{o.transaction_s * 1_000}'"""
         self.tables.execute_sql(f"""
-            CREATE TEMPORARY TABLE `{title}` ({column}k BYTES, v BYTES) WITH (
+            CREATE TEMPORARY TABLE `{title}` (k BYTES, v BYTES{column}) WITH (
                 'connector' = 'kafka', 'topic' = '{";".join(topics)}', 'key.format' = 'raw', 'key.fields' = 'k',
                 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
                 'properties.bootstrap.servers' = '{o.bootstrap}', 'properties.compression.type' = 'lz4',

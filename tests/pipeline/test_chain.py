@@ -25,6 +25,7 @@ from sigmaflow.settings import Settings
 from sigmaflow.tally import Tally
 from tests import reference_strategy
 from tests.commands import send_raw
+from tests.waiting import wait_for
 
 ROWS = 12_000
 
@@ -65,6 +66,17 @@ def test_reference_sums_of_six_jobs_with_foreign_records_on_their_topics(stack: 
         send(r.writer, parquet.read(file), ROWS)
         r.settle()
         assert_sums(reference.checksums(r), columns)
+
+
+def test_what_a_checkpoint_covers_is_committed_though_nothing_more_comes(stack: Settings) -> None:
+    """So that the lag of a quiet log is known. The connector by itself commits when its poll is over, 10 s later."""
+    with Run("quiet", "reference", taps="features.v1", settings=stack) as r:
+        send(r.writer, generate(Config(count=2_000)), 2_000)
+        wait_for("the last tick's features", lambda: r.ends()["features.v1"] == 2_000)
+        done = submit.checkpoints(r.job_ids[0], stack)
+        wait_for("two more checkpoints", lambda: submit.checkpoints(r.job_ids[0], stack) >= done + 2)
+        time.sleep(1)  # the commit is asynchronous
+        assert r.behind(r.written()) == 0
 
 
 def foreign_records(stack: Settings, r: Run) -> None:

@@ -17,9 +17,8 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.types import DataType, _to_java_data_type
 
-MESSAGE = DataTypes.ROW([DataTypes.FIELD("topic", DataTypes.STRING()), DataTypes.FIELD("k", DataTypes.BYTES()),
-                         DataTypes.FIELD("v", DataTypes.BYTES())])
-"""Type of the rows that the operator Messages gives."""
+_MESSAGE = (DataTypes.FIELD("k", DataTypes.BYTES()), DataTypes.FIELD("v", DataTypes.BYTES()),
+            DataTypes.FIELD("topic", DataTypes.STRING(nullable=False)))
 
 
 def run(name: str, stream: DataStream, out: TypeInformation | DataType | None, title: str,
@@ -61,6 +60,15 @@ def rows_of(tables: StreamTableEnvironment, query: str) -> DataStream:
     row = get_gateway().jvm.Class.forName("org.apache.flink.table.data.RowData")
     kind = found.getResolvedSchema().toPhysicalRowDataType().bridgedTo(row)
     return DataStream(tables._j_tenv.toDataStream(found, kind))
+
+
+def messages(stream: DataStream, sink: int, named: bool, topics: str, title: str) -> DataStream:
+    """The messages for a sink out of what an operator in Python gives: rows of key and value, and topic if `named`.
+
+    Their type is that of the sink's table to the letter: a column more, or elsewhere, would be a copy of each row.
+    """
+    fields = _MESSAGE if named else _MESSAGE[:2]
+    return run("Messages", stream, DataTypes.ROW(fields), title, [sink, len(fields), topics])
 
 
 def view(tables: StreamTableEnvironment, name: str, stream: DataStream) -> None:

@@ -1,13 +1,17 @@
-// Passes on what a source reads, and reads its partitions in about the order of their messages' times.
+// Passes on what a source reads, and minds how it reads.
 //
-// Kafka gives partitions by equal bytes. Where one holds more of a time than the others, as in a backlog, those run ahead of
+// Its partitions are read in about the order of their messages' times. Kafka gives partitions by equal bytes. Where one holds more of a time than the others, as in a backlog, those run ahead of
 // it, and all that they bring waits for it in the account's state. So a partition is paused while too many of its messages
 // are later than the last of the slowest one. Silent partitions hold nobody.
 //
 // Flink's own alignment of splits is not used: in 2.3 a split that goes idle while it is paused may stay so
 // (https://issues.apache.org/jira/browse/FLINK-40093), and an empty one holds all others until it is idle. The way to pause
 // is the same: the source's reader, in the source's thread.
-public class Align extends org.apache.flink.streaming.api.operators.AbstractStreamOperator
+//
+// What a completed checkpoint covers is committed to Kafka at once. The connector has its fetcher do that, which at the end of
+// a log hears of it only when its poll is over, after up to 10 s (https://github.com/apache/flink-connector-kafka/pull/292):
+// so it is woken.
+public class Reading extends org.apache.flink.streaming.api.operators.AbstractStreamOperator
         implements org.apache.flink.streaming.api.operators.OneInputStreamOperator,
         org.apache.flink.api.common.operators.ProcessingTimeService.ProcessingTimeCallback {
 
@@ -31,14 +35,15 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
     private long seen = 0L;
 
     // references: most messages of a partition that are later than the slowest one's last; by schema id what of a message
-    // stands before its time, strings (s) and whole numbers (l); most seconds that a time may be after Kafka's timestamp
-    public Align(Object[] references, org.apache.flink.streaming.runtime.tasks.StreamTask task,
+    // stands before its time, strings (s) and whole numbers (l), empty where partitions are read as they come; most seconds
+    // that a time may be after Kafka's timestamp
+    public Reading(Object[] references, org.apache.flink.streaming.runtime.tasks.StreamTask task,
             org.apache.flink.streaming.api.graph.StreamConfig config,
             org.apache.flink.streaming.api.operators.Output output,
             org.apache.flink.streaming.runtime.tasks.ProcessingTimeService time) throws Exception {
         this.most = ((Number) references[0]).longValue();
         String[] known = ((String) references[1]).split(" ");
-        for (int i = 0; i < known.length; i++) {
+        for (int i = 0; i < known.length && !known[i].isEmpty(); i++) {
             int cut = known[i].indexOf('=');
             this.before.put(Integer.valueOf(known[i].substring(0, cut)), known[i].substring(cut + 1));
         }
@@ -51,6 +56,13 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
             throws Exception {
         org.apache.flink.table.data.RowData row = (org.apache.flink.table.data.RowData) element.getValue();
         Partition partition = partition(row.getString(TOPIC), row.getInt(PARTITION));
+        if (!before.isEmpty()) {
+            note(partition, row);
+        }
+        output.collect(element);
+    }
+
+    private void note(Partition partition, org.apache.flink.table.data.RowData row) throws Exception {
         partition.last = row.isNullAt(V) ? null : row.getBinary(V);
         partition.millis = row.getTimestamp(TIMESTAMP, 3).getMillisecond();
         partition.read++;
@@ -60,9 +72,8 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
             align();  // the first seconds of a backlog are read faster than looks follow each other
         }
         if (!timed) {
-            wake();
+            look();
         }
-        output.collect(element);
     }
 
     private Partition partition(org.apache.flink.table.data.StringData topic, int number) {
@@ -83,7 +94,7 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
                 : time(partition.last, Math.floorDiv(partition.millis, 1000L)));
     }
 
-    private void wake() {
+    private void look() {
         processingTimeService.registerTimer(processingTimeService.getCurrentProcessingTime() + MILLIS, this);
         timed = true;
     }
@@ -114,15 +125,28 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
             Partition partition = (Partition) partitions.get(i);
             boolean hold = partition.ahead(slowest) > (partition.paused ? most / 2L : most);
             if (hold != partition.paused) {
-                (hold ? pause : resume).add(partition.topic + "-" + partition.number);
+                (hold ? pause : resume).add(partition.split());
                 partition.paused = hold;
             }
             if (hold && !timed) {
-                wake();  // nobody else may wake this one any more
+                look();  // nobody else may look at this one any more
             }
         }
         if (!pause.isEmpty() || !resume.isEmpty()) {
             reader().pauseOrResumeSplits(pause, resume);
+        }
+    }
+
+    // Behind the source's own word, since it comes before this operator. To resume what is not paused does nothing else.
+    public void notifyCheckpointComplete(long id) throws Exception {
+        super.notifyCheckpointComplete(id);
+        for (int i = 0; i < partitions.size(); i++) {
+            Partition partition = (Partition) partitions.get(i);
+            if (!partition.paused) {
+                reader().pauseOrResumeSplits(new java.util.ArrayList(),
+                        java.util.Collections.singletonList(partition.split()));
+                return;
+            }
         }
     }
 
@@ -189,6 +213,10 @@ public class Align extends org.apache.flink.streaming.api.operators.AbstractStre
         Partition(org.apache.flink.table.data.StringData topic, int number) {
             this.topic = topic;
             this.number = number;
+        }
+
+        String split() {
+            return topic + "-" + number;
         }
 
         void mark(long time) {
