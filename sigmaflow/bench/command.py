@@ -24,6 +24,8 @@ from sigmaflow.settings import Settings, load
 
 Results = dict[str, Any]
 PARTS = ("throughput", "peers", "latency", "growth")
+RISING_S = 15.0
+"""At each of the rising rates: what does not keep up is seconds behind by then."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Plan:
     warm_s: float
     symbols: tuple[int, ...]
     symbol_ticks: int
+    rising: tuple[float, ...]
     minutes: float
 
 
@@ -48,11 +51,12 @@ FULL = Plan(
                 for parallelism in (1, 2)),
     warm_up=1_000_000, peers=1_000_000,
     rates=(("one", 300.0), ("one", 2_000.0), ("one", 10_000.0), ("six", 2_000.0)), latency_s=60.0, warm_s=20.0,
-    symbols=(2, 20, 200, 2_000), symbol_ticks=200_000, minutes=10.0)
+    symbols=(2, 20, 200, 2_000), symbol_ticks=200_000,
+    rising=(500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0, 32_000.0, 64_000.0), minutes=10.0)
 QUICK = Plan(
     cases=((Case("one", "reference"), 500_000), (Case("one", "default"), 100_000), (Case("six", "reference"), 100_000)),
     warm_up=200_000, peers=200_000, rates=(("one", 2_000.0),), latency_s=15.0, warm_s=20.0, symbols=(), symbol_ticks=0,
-    minutes=0.0)
+    rising=(), minutes=0.0)
 
 
 def run(quick: bool = False, only: str = "", minutes: float | None = None, file: Path | None = None,
@@ -157,6 +161,10 @@ def _growth(settings: Settings, plan: Plan, path: Path, results: Results) -> Non
         _note(f"growth: {count:,} symbols")
         found.setdefault("symbols", {})[str(count)] = growth.symbols(settings, count,
                                                                           plan.symbol_ticks)
+    if plan.rising:
+        _note("growth: rates up to saturation")
+        found["rates"] = growth.rates(lambda rate: latency.measure(settings, "one", rate, RISING_S, plan.warm_s),
+                                      plan.rising)
     measured = results.get("throughput", {}).get("pipeline/reference")
     if measured:
         found["slots"] = growth.slots(measured)

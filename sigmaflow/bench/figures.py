@@ -144,6 +144,15 @@ def _latency(what: str, key: str, kind: str, point: str, bound: float) -> Target
     return Target(what, ("latency_ms", key, kind, point), bound, least=False)
 
 
+FLAT = 1.1
+"""What is there at the end of a run over time, as a multiple of what was there when it had settled."""
+
+
+def _flat(what: str, name: str) -> Target:
+    return Target(f"{what}, end of the run over time to its beginning", ("growth", "time", "flatness", name, "ratio"),
+                  FLAT, least=False)
+
+
 COMMIT_MS = 1_000.0
 """The checkpoint interval: readers of committed records may wait this long and 100 ms more."""
 
@@ -163,6 +172,9 @@ TARGETS = (
     _latency("six jobs, tick to fill at 2,000/s, not committed: p95 ms", "six/2000", "fill", "p95", 250),
     _latency("six jobs, tick to fill at 2,000/s, committed: p95 ms", "six/2000", "fill_committed", "p95",
              COMMIT_MS + 250),
+    _flat("state in a checkpoint", "checkpoint_bytes"),
+    _flat("duration of a checkpoint", "checkpoint_ms"),
+    _flat("memory of the TaskManagers", "taskmanagers_mb"),
     Target("RUNNING after submit: s", ("throughput", "pipeline/reference", "start_s"), 15, least=False),
 )
 

@@ -1,8 +1,8 @@
-"""What it costs as the load grows: more symbols, more time, more slots."""
+"""What it costs as the load grows: more symbols, a higher rate, more time, more slots."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import schemas
@@ -17,6 +17,9 @@ from sigmaflow.settings import Settings
 
 RATE = 2_000.0
 """Ticks a second of the run over time, and the pace at which symbols' markets were made."""
+SATURATED_MS = 1_000.0
+"""Half of the ticks take longer than this only where more come than are worked off: their queue grows by the second."""
+AT_A_RATE = ("cpu_us_per_tick", "cpu_us_by_program", "opportunity", "decision")
 SAMPLE_S = 5.0
 SETTLED_S = 300.0
 """What is there after five minutes must be there after an hour."""
@@ -26,6 +29,17 @@ def symbols(settings: Settings, count: int, ticks: int, profile: str = "default"
     """Throughput over a market of so many symbols, checked against its recomputation."""
     chunks = generate(Config(seed=5, symbols=count, rate=RATE, count=ticks))
     return throughput.measure(settings, Case("one", profile), chunks, ticks, throughput.recomputed)
+
+
+def rates(measure: Callable[[float], Mapping[str, Any]], rising: Sequence[float]) -> dict[str, Any]:
+    """Cost and latency at rising rates, as latency.measure gives them, up to the first that is not kept up with."""
+    found: dict[str, Any] = {}
+    for rate in rising:
+        measured = measure(rate)
+        found[f"{rate:.0f}"] = {name: measured[name] for name in AT_A_RATE}
+        if measured["opportunity"]["p50"] > SATURATED_MS:
+            break
+    return found
 
 
 def over_time(settings: Settings, minutes: float, profile: str = "default") -> dict[str, Any]:

@@ -111,6 +111,9 @@ def _growth(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     growth = results.get("growth", {})
     rows = [(f"{count} symbols", f"{r['ticks_per_s']:,.0f} ticks/s, {r['cpu_us_per_tick']:.1f} us CPU a tick",
              f"checkpoint {r['checkpoint_bytes'] / 1e6:.1f} MB") for count, r in growth.get("symbols", {}).items()]
+    rows += [(f"growth at {rate} ticks/s", f"{r['cpu_us_per_tick']:.1f} us CPU a tick",
+              f"opportunity p50 {r['opportunity']['p50']:.1f}, p95 {r['opportunity']['p95']:.1f} ms")
+             for rate, r in growth.get("rates", {}).items()]
     rows += [(f"{slots} slots, estimated", f"{r['ticks_per_s']:,.0f} ticks/s", f"{r['broker_cores']} broker cores")
              for slots, r in growth.get("slots", {}).items()]
     rows += [(f"over {growth['time']['minutes']} min: {name}", f"{r['early']:,.4g} to {r['late']:,.4g}",

@@ -70,6 +70,17 @@ def test_slots_are_estimated_from_a_throughput_result() -> None:
     assert growth.slots(result)["2"] == {"ticks_per_s": 100_000, "broker_cores": 0.3, "bound": "cores"}
 
 
+def test_rates_rise_until_one_is_not_kept_up_with() -> None:
+    def measure(rate: float) -> dict[str, Any]:
+        late = figures.percentiles([20.0 if rate < 4_000 else 5_000.0])
+        cost = {"cpu_us_per_tick": 1e6 / rate, "cpu_us_by_program": {}}
+        return cost | {"opportunity": late, "decision": late, "else": 1}
+
+    found = growth.rates(measure, (1_000.0, 2_000.0, 4_000.0, 8_000.0))
+    assert list(found) == ["1000", "2000", "4000"] and found["2000"]["cpu_us_per_tick"] == 500
+    assert found["4000"]["opportunity"]["p50"] == 5_000 and "else" not in found["4000"]
+
+
 @pytest.mark.parametrize(("times", "values"), [([], []), ([1.0], [2.0])])
 def test_flatness_of_too_little_is_unknown(times: list[float], values: list[float]) -> None:
     assert figures.flatness(times, values, 1.0) == {}
@@ -130,13 +141,16 @@ def test_results_are_written_and_shown(tmp_path: Path, capsys: pytest.CaptureFix
         "commit": record.commit(), "machine": record.machine(), "versions": record.versions(settings()),
         "throughput": {"pipeline/reference": result},
         "latency_ms": {"2000": {"opportunity": figures.percentiles([1.0, 2.0]), "fill": figures.percentiles([])}},
-        "peers": {"kafka-loop": result | {"note": "none"}, "nautilus": {"reason": "absent"}}}
+        "peers": {"kafka-loop": result | {"note": "none"}, "nautilus": {"reason": "absent"}},
+        "growth": {"rates": {"500": result | {"opportunity": figures.percentiles([20.5])}}, "time": {
+            "minutes": 60, "flatness": {"checkpoint_bytes": {"early": 1.0, "late": 1.5, "ratio": 1.5}}}}}
     command._ratios(results)
     assert results["ratios"] == {"kafka-loop": 1.0}
     record.write(results, tmp_path / "deep" / "bench.json")
     assert json.loads((tmp_path / "deep" / "bench.json").read_text()) == results
     record.show(results)
     shown = capsys.readouterr().out
+    assert "growth at 500 ticks/s" in shown and "missed  state in a checkpoint" in shown
     assert "absent" in shown and "missed  pipeline, reference" in shown and "reached times the Kafka loop" in shown
 
 
