@@ -74,13 +74,13 @@ class FileTopology(Topology):
         """Send every operator's messages to the folder and build the job."""
         target = (self.folder / OUTPUT).absolute().as_uri()
         self.tables.execute_sql(f"""
-            CREATE TEMPORARY TABLE written (topic STRING, k BYTES, v BYTES) WITH (
+            CREATE TEMPORARY TABLE written (k BYTES, v BYTES, topic STRING NOT NULL) WITH (
                 'connector' = 'filesystem', 'path' = '{target}', 'format' = 'json',
                 'sink.rolling-policy.file-size' = '1 tb', 'sink.rolling-policy.rollover-interval' = '365 d',
                 'sink.rolling-policy.inactivity-interval' = '365 d')""")
         both = " UNION ALL ".join(self._messages(sink, named=True) for sink in (HOT, LEDGER))
         statements = self.tables.create_statement_set()
-        statements.add_insert_sql(f"INSERT INTO written SELECT topic, k, v FROM ({both})")
+        statements.add_insert_sql(f"INSERT INTO written {both}")
         statements.attach_as_datastream()
 
     def _edges(self, profile: Profile, writes: Sequence[str] = ()) -> BoundedEdges:

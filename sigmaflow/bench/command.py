@@ -1,6 +1,6 @@
 """`make bench`: throughput, peers, latency and growth on a local cluster, one table, and build/bench.json.
 
-    make bench                                  # all, half an hour
+    make bench                                  # all, ten minutes of it the run over time
     make bench QUICK=1                          # at most five minutes
     make bench ARGS="--only growth --minutes 60"
 """

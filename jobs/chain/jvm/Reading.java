@@ -1,8 +1,9 @@
 // Passes on what a source reads, and minds how it reads.
 //
-// Its partitions are read in about the order of their messages' times. Kafka gives partitions by equal bytes. Where one holds more of a time than the others, as in a backlog, those run ahead of
-// it, and all that they bring waits for it in the account's state. So a partition is paused while too many of its messages
-// are later than the last of the slowest one. Silent partitions hold nobody.
+// Its partitions are read in about the order of their messages' times. Kafka gives partitions by equal bytes. Where one holds
+// more of a time than the others, as in a backlog, those run ahead of it, and all that they bring waits for it in the account's
+// state. So a partition is paused while too many of its messages are later than the last of the slowest one. Silent partitions
+// hold nobody.
 //
 // Flink's own alignment of splits is not used: in 2.3 a split that goes idle while it is paused may stay so
 // (https://issues.apache.org/jira/browse/FLINK-40093), and an empty one holds all others until it is idle. The way to pause
