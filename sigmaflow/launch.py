@@ -1,8 +1,9 @@
-"""Java command lines of the JobManager and the TaskManagers.
+"""Java command lines of the JobManager, the TaskManagers and the client.
 
 Flink's start scripts run two further JVMs before each of the three processes, only to read the configuration and to
 share out memory: 8 to 13 CPU seconds of every start on two cores. The answer depends on nothing but the configuration,
-so Flink's own calculator is asked once and its answer kept in build/; what is started is what the scripts start.
+so Flink's own calculator is asked once and its answer kept in build/; what is started is what the scripts start. The
+client's script reads the configuration in thousands of lines of shell, a second of every submission.
 """
 
 from __future__ import annotations
@@ -23,26 +24,39 @@ from sigmaflow.settings import Settings
 MAIN_CLASS = {
     "jobmanager": "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
     "taskmanager": "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
+    "client": "org.apache.flink.client.cli.CliFrontend",
 }
 QUESTION = {"jobmanager": "GET_JM_RESOURCE_PARAMS", "taskmanager": "GET_TM_RESOURCE_PARAMS"}
 PREFIX = "BASH_JAVA_UTILS_EXEC_RESULT:"
 
 
 def command(settings: Settings, kind: str, name: str, extra: list[str]) -> list[str]:
-    """Command line of one Flink process; its configuration must have been written."""
-    conf = settings.data_dir / "flink" / "conf"
-    options = yaml.safe_load((conf / "config.yaml").read_text())["env"]["java"]["opts"]
+    """Command line of one Flink server; its configuration must have been written."""
     jvm, dynamic = resources(settings, kind)
-    log4j = f"file:{conf}/log4j-console.properties"
+    return [*_java(settings, kind, name, jvm, "console"), "--configDir", str(_conf(settings)), *dynamic, *extra]
+
+
+def client(settings: Settings) -> list[str]:
+    """Command line of the client, which takes the arguments of Flink's own script, `bin/flink`."""
+    return _java(settings, "client", "client", [], "cli")
+
+
+def _java(settings: Settings, kind: str, name: str, jvm: list[str], logging: str) -> list[str]:
+    """Java with the options of the configuration, those `jvm` before them, and the class to run."""
+    conf = _conf(settings)
+    options = yaml.safe_load((conf / "config.yaml").read_text())["env"]["java"]["opts"]
+    log4j = f"file:{conf}/log4j-{logging}.properties"
     return [
         f"{java_home(settings)}/bin/java", *jvm,
         *f"{options['all']} {options.get(kind, '')}".split(),
         f"-Dlog.file={settings.log_dir}/flink/{name}.log",
         f"-Dlog4j.configuration={log4j}", f"-Dlog4j.configurationFile={log4j}",
-        f"-Dlogback.configurationFile=file:{conf}/logback-console.xml",
         "-classpath", class_path(settings.data_dir / "flink" / "lib"), MAIN_CLASS[kind],
-        "--configDir", str(conf), *dynamic, *extra,
     ]
+
+
+def _conf(settings: Settings) -> Path:
+    return settings.data_dir / "flink" / "conf"
 
 
 def class_path(lib: Path) -> str:
@@ -53,7 +67,7 @@ def class_path(lib: Path) -> str:
 
 def resources(settings: Settings, kind: str) -> tuple[list[str], list[str]]:
     """JVM options and dynamic options with which Flink shares out the memory of one process."""
-    text = (settings.data_dir / "flink" / "conf" / "config.yaml").read_text()
+    text = (_conf(settings) / "config.yaml").read_text()
     # Neither folder nor ports matter to memory: stacks that differ only in these share one answer.
     plain = re.sub(r"port: .*", "", text.replace(str(settings.data_dir), ""))
     digest = hashlib.sha256(f"{settings.versions.flink} {kind} {plain}".encode()).hexdigest()[:16]
@@ -75,7 +89,7 @@ def _ask(settings: Settings, kind: str) -> list[list[str]]:
     ran = subprocess.run(
         [f"{java_home(settings)}/bin/java", "-XX:TieredStopAtLevel=1", "-cp", jars,
          "org.apache.flink.runtime.util.bash.BashJavaUtils", QUESTION[kind],
-         "--configDir", str(settings.data_dir / "flink" / "conf")],
+         "--configDir", str(_conf(settings))],
         capture_output=True, text=True, check=False)
     lines = [line.removeprefix(PREFIX) for line in ran.stdout.splitlines() if line.startswith(PREFIX)]
     if ran.returncode or len(lines) != 2:

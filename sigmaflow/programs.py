@@ -377,7 +377,7 @@ def write_flink(settings: Settings) -> None:
     for jar in wanted:
         if not (lib / jar.name).exists():
             (lib / jar.name).symlink_to(jar)
-    _script(data / "bin" / "flink", flink_environment(settings), [f"{home}/bin/flink"], tail=' "$@"')
+    _script(data / "bin" / "flink", flink_environment(settings), launch.client(settings), tail=' "$@"')
 
 
 def _known_modules(settings: Settings, options: str) -> str:

@@ -107,9 +107,13 @@ def wait_running(job_id: str, timeout_s: float = 90, settings: Settings | None =
     s = settings or load()
     deadline = time.monotonic() + timeout_s
     while True:
-        job = _get(s, f"/jobs/{job_id}")
-        tasks = [vertex["status"] for vertex in job["vertices"]]
-        if job["state"] == "RUNNING" and tasks and all(task in ("RUNNING", "FINISHED") for task in tasks):
+        # The overview is of now; a job's own page may be three seconds old.
+        job = next((job for job in _get(s, "/jobs/overview")["jobs"] if job["jid"] == job_id), None)
+        if job is None:
+            raise UserError("submit", f"job {job_id} must be known to Flink", "it is not",
+                            "look at make status for the jobs there are")
+        tasks = job["tasks"]
+        if job["state"] == "RUNNING" and 0 < tasks["total"] == tasks["running"] + tasks["finished"]:
             return
         if job["state"] == "FINISHED":
             return

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 from pyflink.common import Types
@@ -254,6 +256,8 @@ def _account_worker(plan: AccountPlan, edges: Edges | None, held: None, key: int
 
 def start(job: str, options: Options) -> Topology:
     """A topology for a job, with the contracts of the topics it reads and writes."""
+    # PyFlink imports Beam, a second and more, at its first operator: here while the JVM loads classes of its own.
+    Thread(target=import_module, args=("pyflink.fn_execution.flink_fn_execution_pb2",), daemon=True).start()
     contracts = lookup(options.registry, plans.topics(job))
     return Topology(job, options, contracts, *environment(StreamExecutionEnvironment.get_execution_environment()))
 

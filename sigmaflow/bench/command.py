@@ -6,6 +6,7 @@
 """
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -65,7 +66,7 @@ def run(quick: bool = False, only: str = "", minutes: float | None = None, file:
     wanted = _parts(only)
     plan = QUICK if quick else FULL
     plan = plan if minutes is None else replace(plan, minutes=minutes)
-    s, path = settings or load(), ticks.ensure(file)
+    began, s, path = time.monotonic(), settings or load(), ticks.ensure(file)
     results: Results = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "quick": quick,
                         "commit": record.commit(),
                         "machine": record.machine(), "versions": record.versions(s)}
@@ -77,10 +78,10 @@ def run(quick: bool = False, only: str = "", minutes: float | None = None, file:
             if name in wanted:
                 part(s, plan, path, results)
                 record.write(results)
-    results["load_after"] = record.machine()["load"]
+    results |= {"load_after": record.machine()["load"], "took_s": round(time.monotonic() - began)}
     record.write(results)
     record.show(results)
-    console().print(f"all of it in {record.FILE}")
+    console().print(f"measured in {results['took_s']} s; all of it in {record.FILE}")
     return results
 
 
