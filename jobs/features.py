@@ -2,10 +2,7 @@
 
     flink run -d -py jobs/features.py --profile default
 """
-import sys
-
 from jobs.chain.main import main
-from jobs.chain.topology import keyed_job
 
 if __name__ == "__main__":
-    main("features", lambda options: keyed_job("features", options), sys.argv[1:])
+    main("features")

@@ -2,10 +2,7 @@
 
     flink run -d -py jobs/pipeline.py --profile default
 """
-import sys
-
 from jobs.chain.main import main
-from jobs.chain.topology import account_job
 
 if __name__ == "__main__":
-    main("pipeline", lambda options: account_job("pipeline", options), sys.argv[1:])
+    main("pipeline")

@@ -2,10 +2,7 @@
 
     flink run -d -py jobs/sizing.py --profile default
 """
-import sys
-
 from jobs.chain.main import main
-from jobs.chain.topology import account_job
 
 if __name__ == "__main__":
-    main("sizing", lambda options: account_job("sizing", options), sys.argv[1:])
+    main("sizing")

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from threading import Thread
 from typing import Any
 
 from pyflink.common import Types
@@ -256,8 +254,6 @@ def _account_worker(plan: AccountPlan, edges: Edges | None, held: None, key: int
 
 def start(job: str, options: Options) -> Topology:
     """A topology for a job, with the contracts of the topics it reads and writes."""
-    # PyFlink imports Beam, a second and more, at its first operator: here while the JVM loads classes of its own.
-    Thread(target=import_module, args=("pyflink.fn_execution.flink_fn_execution_pb2",), daemon=True).start()
     contracts = lookup(options.registry, plans.topics(job))
     return Topology(job, options, contracts, *environment(StreamExecutionEnvironment.get_execution_environment()))
 
@@ -277,6 +273,12 @@ def environment(streams: StreamExecutionEnvironment) -> tuple[StreamExecutionEnv
     # once; they take the job's parallelism. No choice of a deployment, hence not in flink-conf.
     tables.get_config().set("table.exec.resource.default-parallelism", "1")
     return streams, tables
+
+
+def build(job: str, options: Options) -> Topology:
+    """A job by its name, without running it."""
+    builders = {"pipeline": account_job, "sizing": account_job, "fills": ledger_job}
+    return builders.get(job, keyed_job)(job, options)
 
 
 def keyed_job(job: str, options: Options) -> Topology:

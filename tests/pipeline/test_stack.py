@@ -51,6 +51,8 @@ def test_a_job_that_cannot_be_built_says_why(stack: Settings) -> None:
         submit.submit(JOB, ["refuse"], settings=stack)
     with pytest.raises(UserError, match="must be a file"):
         submit.submit("jobs/none.py", settings=stack)
+    with pytest.raises(UserError, match="must be known to Flink"):
+        submit.wait_running("0" * 32, settings=stack)
 
 
 def test_a_job_that_fails_in_python_is_noticed(stack: Settings) -> None:

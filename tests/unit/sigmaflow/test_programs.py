@@ -56,6 +56,11 @@ def test_taskmanagers_find_the_project_the_packages_and_java(written: Settings) 
     assert (Path(environment["JAVA_HOME"]) / "bin" / "java").exists()
 
 
+def test_the_flink_command_is_flinks_own_client(written: Settings) -> None:
+    ran = subprocess.run([written.data_dir / "bin" / "flink", "--version"], capture_output=True, text=True, check=False)
+    assert f"Version: {written.versions.flink}" in ran.stdout, ran.stderr
+
+
 def test_a_second_writing_changes_nothing(written: Settings) -> None:
     files = [file for file in written.data_dir.rglob("*") if file.is_file() and not file.is_symlink()]
     before = {file: file.read_bytes() for file in files}
