@@ -1,14 +1,15 @@
 """Compiles every kernel once, for every profile, so that no job waits for the compiler: `python -m jobs.warm`.
 
 numba keeps compiled kernels by source and argument types in NUMBA_CACHE_DIR; a TaskManager with the same setting
-loads them in milliseconds instead of compiling for half a minute. The ticks here are made up: what they lead to is
-thrown away.
+loads them in milliseconds instead of compiling for half a minute, while ticks wait. The ticks here are made up: what
+they lead to is thrown away.
 """
 from __future__ import annotations
 
 import numpy as np
 
 import schemas
+from connectors.market import simulator
 from jobs.chain import plans
 from jobs.chain.inprocess import Chain, contracts
 from jobs.chain.plans import TAPS
@@ -55,6 +56,7 @@ def model(profile: Profile) -> Models:
 
 
 if __name__ == "__main__":
+    next(simulator.generate(simulator.Config(count=TICKS_EACH)))
     for name in profiles.names():
         p = profiles.get(name)
         for jobs in (plans.JOBS, ("pipeline",)):

@@ -359,7 +359,6 @@ class Decoder:
         rows, added, pool = len(messages), len(messages.pool), messages.pool
         if self._text:
             pool = np.concatenate([pool, np.frombuffer(self._text, np.uint8)])
-            pool.flags.writeable = False
         ints = np.zeros((len(self._ints), rows), np.int64)
         floats = np.full((len(self._floats), rows), np.nan)
         starts, lengths = (np.zeros((len(self._texts), rows), np.int64) for _ in range(2))
@@ -510,7 +509,6 @@ class Encoder:
                 _stack([columns[n] for n in floats], rows, np.float64), pool, places[0], places[1],
                 _stack([columns[f"{n}.count"] for n in counts], rows, np.int64), held_arrays, self._held, self._tail,
                 buf, offsets)
-        buf.flags.writeable = self._tail > 0
         return Packed(buf, offsets[:-1], np.diff(offsets))
 
     def _texts(self, columns: Mapping[str, Any], places: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -33,7 +33,8 @@ class Text:
         b'ETH'
         """
         lengths = np.fromiter(map(len, values), np.int64, len(values))
-        return cls(np.frombuffer(b"".join(values) or b"\0", np.uint8), np.cumsum(lengths) - lengths, lengths)
+        pool = np.frombuffer(bytearray().join(values) or bytearray(1), np.uint8)
+        return cls(pool, np.cumsum(lengths) - lengths, lengths)
 
 
 NULL = -1

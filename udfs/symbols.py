@@ -62,13 +62,13 @@ def _digest(pool, start, length, skip, rows, out):
 
 def digests(values: Packed, skip: int, rows: NDArray[np.int64], out: NDArray[np.uint64]) -> None:
     """Put each value, its first `skip` bytes left out, into the FNV-1a hash of its row, in place; START begins one."""
-    _digest(values.pool, values.start, values.length, skip, rows, out)
+    _digest(values.pool, values.start, values.length, skip, np.ascontiguousarray(rows), out)
 
 
 def mixed(key: NDArray[np.uint64], number: NDArray[np.int64]) -> NDArray[np.int64]:
     """Ids of what a key and a number identify: the splitmix64 finaliser over both (Steele et al. 2014)."""
     out = np.empty(len(key), np.int64)
-    _mix(key, number, out)
+    _mix(np.ascontiguousarray(key), np.ascontiguousarray(number), out)
     return out
 
 

@@ -15,7 +15,8 @@ from jobs.chain import plans
 from jobs.chain.account import AccountWorker
 from jobs.chain.commands import Command, Indicator, Ruling
 from jobs.chain.contracts import Contracts
-from jobs.chain.messages import NEXT, PROPOSALS, ROWS, Emission, MicroBatch
+from jobs.chain.messages import NEXT, PROPOSALS, Emission, MicroBatch
+from jobs.chain.packing import pack_batch, pack_rows, unpack
 from jobs.chain.shard import DEAD, TICKS, ShardPlan, ShardWorker, opened
 from jobs.chain.total_order import QUIET
 from udfs.models import Models
@@ -136,7 +137,7 @@ class Chain:
             homes = {name: shard for shard in range(self._count) for name in worker.symbols(shard)}
             for e in made:
                 if e.sink == NEXT:
-                    rows.append(MicroBatch(ROWS, 0, [e.payload]))
+                    rows += unpack(pack_rows(e.payload), ())
                 else:
                     self._write_keyed(e, homes)
         return rows
@@ -193,7 +194,8 @@ class Chain:
         while at < len(part):
             size = int(self._random.integers(1, self._largest + 1))
             stamps = self._stamps[shard][at:at + size] if self._stamps and topic == TICKS else ()
-            yield MicroBatch(topic, shard, part[at:at + size], range(at, min(at + size, len(part))), stamps)
+            batch = MicroBatch(topic, shard, part[at:at + size], range(at, min(at + size, len(part))), stamps)
+            yield from unpack(pack_batch(batch, (topic,)), (topic,))
             at += size
 
     def _mixed(self, streams: Sequence[Iterator[MicroBatch]]) -> Iterator[MicroBatch]:

@@ -149,7 +149,8 @@ class Ledger:
 
     def _decisions(self, columns: Columns) -> Columns:
         made, intended = columns["decisions"], columns["intent"] > 0
-        passed, failed = (columns["gate_passed"], made["passed"]), np.empty(len(intended), np.int64)
+        failed = np.empty(len(intended), np.int64)
+        passed = columns["gate_passed"], np.ascontiguousarray(made["passed"])
         first_failed(*passed, intended, failed)
         judged = {"gates.count": np.where(intended, len(GATES), len(sizing.GATES)),
                   "gates.gate": np.arange(len(GATES))[None], "gates.passed": passed} | {

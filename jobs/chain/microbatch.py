@@ -20,6 +20,7 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
+from jobs.chain import compiling
 from jobs.chain.messages import HOT, LEDGER, NEXT, Emission, MicroBatch
 from jobs.chain.meters import Counter, Meters, Seen
 from jobs.chain.packing import BATCHES, OPEN, pack, pack_rows, unpack
@@ -115,6 +116,7 @@ class MicroBatchOperator(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._state = runtime_context.get_map_state(MapStateDescriptor("stages", Types.STRING(), PACKED))
+        compiling.tell()
         self._worker: Worker | None = None
         self._stores: dict[int, FlinkStore] = {}
         self._beats: dict[int, int] = {}

@@ -24,14 +24,15 @@ WORD = 8
 
 def unpack(payload: bytes, topics: Sequence[str]) -> list[MicroBatch]:
     """The micro-batches of a payload; their messages are slices of it. `topics` are by number."""
-    out, at, pool = [], 0, np.frombuffer(payload, np.uint8)
-    while at < len(payload):
-        topic, shard, count, size = _HEAD.unpack_from(payload, at)
+    held = bytearray(payload)  # may be written to, like all arrays here: kernels are compiled once more for others
+    out, at, pool = [], 0, np.frombuffer(held, np.uint8)
+    while at < len(held):
+        topic, shard, count, size = _HEAD.unpack_from(held, at)
         at += _HEAD.size
         if topic < 0:
             out.append(MicroBatch(ROWS, shard, [payload[at:at + size]]))
         else:
-            offsets, stamps, lengths = np.frombuffer(payload, np.int64, 3 * count, at).reshape(3, count)
+            offsets, stamps, lengths = np.frombuffer(held, np.int64, 3 * count, at).reshape(3, count)
             out.append(MicroBatch(topics[topic], shard, _packed(pool, at + 3 * WORD * count, lengths), offsets, stamps))
         at += size + -size % WORD
     return out
