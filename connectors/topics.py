@@ -40,7 +40,7 @@ def setup(settings: Settings, topics: Iterable[schemas.Topic] | None = None, qui
     console = Console(stderr=True, quiet=quiet)
     create(admin, [topic for topic in wanted if topic.name not in present])
     _wait_until_seen(admin, wanted, settings.kafka.bootstrap)
-    _configure(admin, [topic for topic in wanted if topic.name in present])
+    configure(admin, {topic.name: config(topic) for topic in wanted if topic.name in present})
     return {topic.name: _register(registry, topic)
             for topic in track(wanted, "topics and schemas", console=console, transient=True)}
 
@@ -81,12 +81,12 @@ def _wait_until_seen(admin: AdminClient, wanted: list[schemas.Topic], bootstrap:
         time.sleep(0.05)
 
 
-def _configure(admin: AdminClient, existing: list[schemas.Topic]) -> None:
+def configure(admin: AdminClient, wanted: Mapping[str, Mapping[str, str]]) -> None:
+    """Give topics that are there, by name, this configuration; what is not named stays."""
     resources = [
-        ConfigResource(ResourceType.TOPIC, topic.name, incremental_configs=[
-            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
-            for key, value in config(topic).items()])
-        for topic in existing
+        ConfigResource(ResourceType.TOPIC, name, incremental_configs=[
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()])
+        for name, settings in wanted.items()
     ]
     if resources:
         _wait(admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_S))

@@ -1,9 +1,9 @@
 """Milliseconds from a tick to what it leads to, at a steady rate, checkpoints on.
 
 A tick's time is its ts_recv, the moment at which it was due to be sent: what the sender is late by, 3 ms at the most on
-a free machine, counts against the chain. `opportunity` is Kafka's timestamp of the record, which is whole milliseconds
-and is counted as its end; `*_read` and `fill` are the clock of a reader that has the record in hand. Fills are few, and
-decisions go the same way in the same transactions, one a tick: both are reported.
+a free machine, counts against the chain. `opportunity` and `decision` are there when the broker has appended the
+record, by its timestamp. `fill` and `*_committed` are the clock of a reader that has the record in hand. Fills are few,
+and decisions go the same way in the same transactions, one a tick: both are reported.
 """
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from jobs.chain.shard import TICKS
 from schemas.codec import Decoder
 from sigmaflow.bench import cpu, throughput
 from sigmaflow.bench.figures import percentiles
-from sigmaflow.bench.load import Arrived, Stream, place, reading, send
+from sigmaflow.bench.load import Stream, appended, place, reading, send, stamp_by_broker
 from sigmaflow.runs import Run
 from sigmaflow.settings import Settings
 
 OPPORTUNITIES = "opportunities.v1"
-STREAMS = {"opportunity": Stream(OPPORTUNITIES, False), "fill": Stream(FILLS, False),
-           "fill_committed": Stream(FILLS, True), "decision": Stream(DECISIONS, False),
-           "decision_committed": Stream(DECISIONS, True)}
+APPENDED = {"opportunity": OPPORTUNITIES, "decision": DECISIONS}
+READ = {"fill": Stream(FILLS, False), "fill_committed": Stream(FILLS, True),
+        "decision_committed": Stream(DECISIONS, True)}
 BATCH_MS = 5
 """A live market's micro-batches."""
 MS = 1_000_000
@@ -40,20 +40,19 @@ def measure(settings: Settings, jobs: str, rate: float, seconds: float, warm_s: 
     config = Config(seed=11, rate=rate, count=int(rate * (warm_s + seconds)))
     with Run("bench", profile, jobs, taps=OPPORTUNITIES if jobs == "one" else "", settings=settings, servers=False,
              batch_ms=BATCH_MS) as run:
-        with reading(list(STREAMS.values()), run.namespace) as reader:
+        stamp_by_broker(settings, list(APPENDED.values()), run.namespace)
+        with reading(list(READ.values()), run.namespace) as reader:
             with cpu.Sampler(cpu.stack_processes(settings)) as sampler:
                 sender = send(config, run.topic(TICKS))
                 sender.wait()
                 run.settle()
-            arrived = dict(zip(STREAMS, reader.read(), strict=True))
+            arrived = dict(zip(READ, reader.read(), strict=True))
+        arrived |= {kind: appended(settings, name, run.namespace) for kind, name in APPENDED.items()}
         at, due = due_times(settings, run.topic(TICKS))
     first_ns = int(due.min()) + int(warm_s * 1e9)
     found: dict[str, Any] = {"ticks": len(due), "sender_behind_ms": round(sender.behind_s * 1e3, 1), "profile": profile}
     for kind, rows in arrived.items():
-        found[kind] = percentiles(latencies(rows.tick, rows.arrival_ns, at, due, first_ns))
-    o: Arrived = arrived["opportunity"]
-    found["opportunity_read"] = found["opportunity"]
-    found["opportunity"] = percentiles(latencies(o.tick, o.stamp_ns + MS, at, due, first_ns))
+        found[kind] = percentiles(latencies(rows.tick, rows.at_ns, at, due, first_ns))
     used = sampler.between(first_ns / 1e9, int(due.max()) / 1e9)
     return found | throughput.cost(used, int(np.count_nonzero(due >= first_ns)))
 
