@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +139,15 @@ def digest_of(number: int) -> str:
 
 def texts(numbers: NDArray[np.int64]) -> Text:
     """Digests of rows of numbers."""
-    if len(numbers) and (numbers == numbers[0]).all():  # as nearly always: no sorting then
-        held, rows = numbers[:1], np.zeros(len(numbers), np.int64)
-    else:
-        held, rows = np.unique(numbers, return_inverse=True)
+    if len(numbers) and (numbers == numbers[0]).all():  # as nearly always: nothing is sorted or laid out then
+        return _text(int(numbers[0])).take(np.zeros(len(numbers), np.int64))
+    held, rows = np.unique(numbers, return_inverse=True)
     return Text.table([digest_of(n).encode() for n in held.tolist()]).take(rows)
+
+
+@lru_cache(maxsize=64)
+def _text(number: int) -> Text:
+    return Text.table([digest_of(number).encode()])
 
 
 def numbers(digests: Text) -> NDArray[np.int64]:

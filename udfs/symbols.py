@@ -65,6 +65,29 @@ def digests(values: Packed, skip: int, rows: NDArray[np.int64], out: NDArray[np.
     _digest(values.pool, values.start, values.length, skip, np.ascontiguousarray(rows), out)
 
 
+@numba.njit(cache=True)
+def _distinct(slots, places, found, local):
+    """Each slot once, in the order in which they come, and the place of each row's among them; how many there are."""
+    count = 0
+    for row in range(slots.shape[0]):
+        slot = slots[row]
+        if places[slot] < 0:
+            places[slot], found[count] = count, slot
+            count += 1
+        local[row] = places[slot]
+    return count
+
+
+def distinct(slots: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Slots, all below `most`, each once, and for each row the place of its slot among them.
+
+    >>> [found.tolist() for found in distinct(np.array([7, 3, 7]), 8)]
+    [[7, 3], [0, 1, 0]]
+    """
+    found, local = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
+    return found[:_distinct(slots, np.full(most, -1), found, local)], local
+
+
 def mixed(key: NDArray[np.uint64], number: NDArray[np.int64]) -> NDArray[np.int64]:
     """Ids of what a key and a number identify: the splitmix64 finaliser over both (Steele et al. 2014)."""
     out = np.empty(len(key), np.int64)

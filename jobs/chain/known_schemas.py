@@ -26,38 +26,39 @@ class KnownSchemas:
     def __init__(self, edges: Edges, partition: int) -> None:
         self._edges, self._partition = edges, partition
         self._began = edges.end(partition)
-        self._refused: dict[int, list[tuple[int, int | None]]] = {}
+        self.refused: dict[int, list[tuple[int, int | None]]] = {}
         """Spans of offsets in which an id is unknown; the last one may be open."""
         for ruling in edges.rulings():
             if ruling.partition == partition:
                 self._take(ruling)
 
     def _take(self, ruling: Ruling) -> None:
-        spans = self._refused.setdefault(ruling.schema_id, [])
+        spans = self.refused.setdefault(ruling.schema_id, [])
         if ruling.kind == UNKNOWN:
             spans.append((ruling.first, None))
         elif ruling.kind == KNOWN:
             spans[-1] = (spans[-1][0], ruling.first)
 
     def judge(self, messages: Sequence[bytes | None], offsets: NDArray[np.int64], verdict: NDArray[np.uint8]) -> None:
-        """Refuse, in `verdict`, ticks of versions that were not known at their place; rule on what is new."""
+        """Refuse, in `verdict`, ticks of versions that were not known at their place; rule on what is new.
+
+        Does nothing where no version was `refused` so far and none of these messages has an unknown one.
+        """
         unknown = verdict == UNKNOWN_SCHEMA
-        if not self._refused and not unknown.any():
-            return
         ids = schema_ids(messages)
         self._began = self._edges.end(self._partition) if self._began is None else self._began
         if self._began is not None:
             self._rule(KNOWN, [(number, max(self._began, int(offsets[(verdict == OK) & (ids == number)][0])))
                                for number in sorted({*ids[verdict == OK].tolist()} & self._open())])
-        for number in {*ids.tolist()} & self._refused.keys():
-            for first, last in self._refused[number]:
+        for number in {*ids.tolist()} & self.refused.keys():
+            for first, last in self.refused[number]:
                 within = (offsets >= first) if last is None else (offsets >= first) & (offsets < last)
                 verdict[within & (ids == number)] = UNKNOWN_SCHEMA
         fresh = sorted({*ids[unknown].tolist()} - self._open())
         self._rule(UNKNOWN, [(number, int(offsets[unknown & (ids == number)][0])) for number in fresh])
 
     def _open(self) -> set[int]:
-        return {number for number, spans in self._refused.items() if spans and spans[-1][1] is None}
+        return {number for number, spans in self.refused.items() if spans and spans[-1][1] is None}
 
     def _rule(self, kind: str, places: Sequence[tuple[int, int]]) -> None:
         made = [Ruling(NOBODY, kind, "", self._partition, first, number) for number, first in places]

@@ -67,17 +67,23 @@ class Meters:
         self._make = make
         self._counters: dict[tuple[str, str], Counter] = {}
         self._waiting: dict[tuple[str, str], int] = {}
+        self._calls: list[float] = []
+        self._ages: list[np.ndarray[Any, Any]] = []
         self._resident, self._next_flush = 0, 0.0
 
     def call(self, seconds: float, seen: Seen) -> None:
-        """Count one call that took so long and saw this."""
-        self.observe("call", np.array([seconds]))
+        """Count one call that took so long and saw this. Buckets are counted at the next flush, for all calls at once.
+        """
+        self._calls.append(seconds)
+        self._ages.append(time.time_ns() - seen.received)
         self._count("ticks", seen.ticks)
         self._count("gaps", seen.gaps)
-        self.observe("tick_age", (time.time_ns() - seen.received) / 1e9)
         now = time.monotonic()
         if now >= self._next_flush:
             self._next_flush = now + FLUSH_S
+            self.observe("call", np.array(self._calls))
+            self.observe("tick_age", np.concatenate(self._ages) / 1e9)
+            self._calls, self._ages = [], []
             self._memory()
             self.flush()
 

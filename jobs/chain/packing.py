@@ -41,7 +41,10 @@ def unpack(payload: bytes, topics: Sequence[str]) -> list[MicroBatch]:
 def _packed(pool: NDArray[np.uint8], first: int, lengths: NDArray[np.int64]) -> Packed:
     """Messages of these lengths, one behind the other from `first` on."""
     sizes = np.maximum(lengths, 0)
-    return Packed(pool, first + np.cumsum(sizes) - sizes, lengths)
+    starts = sizes.cumsum()
+    starts += first
+    starts -= sizes
+    return Packed(pool, starts, lengths)
 
 
 def pack_batch(batch: MicroBatch, topics: Sequence[str]) -> bytes:

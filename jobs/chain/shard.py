@@ -21,14 +21,14 @@ from jobs.chain.messages import NEXT, Emission, MicroBatch, RecordWriter, emit
 from jobs.chain.meters import Seen
 from jobs.chain.slow import SlowValues
 from jobs.chain.total_order import Edges
-from schemas.codec import HEADER, Decoder, Encoder
+from schemas.codec import HEADER, UNKNOWN_SCHEMA, Decoder, Encoder
 from schemas.packed import Packed
 from udfs import models, order
 from udfs.models import Models
 from udfs.profiles import Profile
 from udfs.stage import Columns, KeyedState, Stage, Store
 from udfs.stages import admission
-from udfs.symbols import START, Slots, digests
+from udfs.symbols import START, Slots, digests, distinct
 
 TICKS, DEAD = "market.ticks.v1", "market.ticks.v1.dlq"
 MODEL = "model_digest"
@@ -128,8 +128,9 @@ class ShardWorker:
         self._begin(joined)
         decoded = self._decoder.decode(joined.messages)
         columns, verdict = decoded.columns, decoded.verdict
+        unknown = bool((verdict == UNKNOWN_SCHEMA).any())
         for shard, start, end in joined.spans:
-            if shard.known:
+            if shard.known and (unknown or shard.known.refused):
                 shard.known.judge(joined.messages[start:end], joined.offsets[start:end], verdict[start:end])
         if MODEL in columns:
             columns["model"] = models.numbers(columns[MODEL])
@@ -141,7 +142,7 @@ class ShardWorker:
         self.seen = Seen(len(columns["slot"]), int(np.count_nonzero(columns["flags"] & admission.GAP)),
                          columns["ts_recv" if "ts_recv" in columns else "ts_event"])
         out = self._dead_letters(joined, verdict) if self._dead and verdict.any() else []
-        touched, local = np.unique(columns["slot"], return_inverse=True)
+        touched, local = distinct(columns["slot"], len(self._state.names))
         names = [self._state.names[slot] for slot in touched.tolist()]
         if len(local):
             columns = self._state.run(self._learnt(columns, joined))

@@ -75,17 +75,19 @@ def _early(ts_event, stamp, most):
 
 @numba.njit(cache=True)
 def _rules(verdict, named, prices, sizes, last, seq, ts_event, ts_recv, stamp, max_ahead):
-    """The rules that need nothing but the tick itself and when its record was written."""
+    """The rules that need nothing but the tick itself and when its record was written. `prices`, `sizes` and `last` are
+    two columns each.
+    """
     for row in range(verdict.shape[0]):
         if verdict[row] != ACCEPTED:
             continue
         finite = positive_price = positive_size = True
-        in_range = _sane(last[0, row]) and _sane(last[1, row])
+        in_range = _sane(last[0][row]) and _sane(last[1][row])
         for k in range(2):
-            finite = finite and np.isfinite(prices[k, row]) and np.isfinite(sizes[k, row])
-            positive_price = positive_price and prices[k, row] > 0
-            positive_size = positive_size and sizes[k, row] > 0
-            in_range = in_range and _sane(prices[k, row]) and _sane(sizes[k, row])
+            finite = finite and np.isfinite(prices[k][row]) and np.isfinite(sizes[k][row])
+            positive_price = positive_price and prices[k][row] > 0
+            positive_size = positive_size and sizes[k][row] > 0
+            in_range = in_range and _sane(prices[k][row]) and _sane(sizes[k][row])
         if not named[row]:
             verdict[row] = 10
         elif not finite:
@@ -94,7 +96,7 @@ def _rules(verdict, named, prices, sizes, last, seq, ts_event, ts_recv, stamp, m
             verdict[row] = 12
         elif not positive_size:
             verdict[row] = 13
-        elif prices[0, row] > prices[1, row]:
+        elif prices[0][row] > prices[1][row]:
             verdict[row] = 14
         elif not in_range:
             verdict[row] = 17
@@ -170,10 +172,9 @@ class Admission:
     def rules(self, columns: Columns, verdict: NDArray[np.uint8]) -> None:
         """Judge each tick by itself, in place."""
         named = _named(columns["venue"], LONGEST, b":"[0]) & _named(columns["symbol"], LONGEST, 0)
-        _rules(verdict, named,
-               np.stack([columns["bid"], columns["ask"]]), np.stack([columns["bid_size"], columns["ask_size"]]),
-               np.stack([columns["last_price"], columns["last_size"]]), columns["seq"], columns["ts_event"],
-               columns["ts_recv"], columns["stamp"], int(self.profile.admission.max_ahead_s * NS))
+        _rules(verdict, named, (columns["bid"], columns["ask"]), (columns["bid_size"], columns["ask_size"]),
+               (columns["last_price"], columns["last_size"]), columns["seq"], columns["ts_event"], columns["ts_recv"],
+               columns["stamp"], int(self.profile.admission.max_ahead_s * NS))
 
     def sequence(self, state: StageState, columns: Columns) -> tuple[Columns, NDArray[np.uint8]]:
         """Columns with order time and flags, and a verdict for each row."""
