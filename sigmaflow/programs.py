@@ -103,7 +103,7 @@ def _kafka(settings: Settings) -> Program:
     home = settings.data_dir / "kafka"
     class_path = ":".join(str(path) for path in jars.paths(settings, "kafka"))
     log4j = f"-Dlog4j2.configurationFile={home}/log4j2.properties"
-    # The broker's pauses are part of every latency: G1, as Kafka's own scripts choose.
+    # The broker's work is part of every latency: cheaper write barriers than G1, which Kafka's own scripts choose.
     java = [*_any_java(settings, settings.kafka.heap_mb), "-XX:+UseParallelGC", log4j,
             "-cp", class_path]
     tool = [java[0], "-XX:TieredStopAtLevel=1", *java[1:], "kafka.tools.StorageTool"]

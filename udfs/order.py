@@ -222,7 +222,7 @@ class Merge:
         """How many waiting rows of a shard lie before (or, with side right, at) an order time."""
         count = 0
         for chunk in self._waiting[shard]:
-            end = int(np.searchsorted(chunk.rows.ints[TS], ts, side))
+            end = int(chunk.rows.ints[TS].searchsorted(ts, side))
             count += max(0, end - chunk.start)
             if end < len(chunk.rows):
                 break

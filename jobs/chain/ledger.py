@@ -13,7 +13,7 @@ import numpy as np
 from jobs.chain.chained import CHAIN
 from jobs.chain.contracts import Contracts
 from jobs.chain.digest import code_digest
-from jobs.chain.messages import DECISIONS, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
+from jobs.chain.messages import DECISIONS, EMPTY, EQUITY, FILLS, INTENTS, PROPOSALS, Emission, emit
 from jobs.chain.shard import MODEL
 from schemas.codec import HEADER, NULL_LONG, Encoder
 from schemas.packed import Packed, Text
@@ -68,26 +68,27 @@ class Ledger:
         count = len(columns["slot"])
         if PROPOSALS in self._topics:
             out.append(self._emit(PROPOSALS, self._encode(PROPOSALS, self._proposals, columns, count)))
-        if INTENTS in self._topics:
-            intended = int(np.count_nonzero(columns["intent"]))
+        intended = int(np.count_nonzero(columns["intent"])) if INTENTS in self._topics else 0
+        if intended:
             out.append(self._emit(INTENTS, self._encode(INTENTS, self._intents, columns, intended)))
         if DECISIONS in self._topics:
             filled = self._encode(FILLS, self._fills, columns, len(columns["fills"]))
             marked = self._encode(EQUITY, self._equity, columns, len(columns["marks"]))
             effects = np.full(count, START, np.uint64)
-            digests(filled, HEADER, columns["fills"]["row"], effects)
-            digests(marked, HEADER, columns["marks"]["row"], effects)
+            for topic, made, rows in ((FILLS, filled, columns["fills"]), (EQUITY, marked, columns["marks"])):
+                if len(made):
+                    digests(made, HEADER, rows["row"], effects)
+                    out.append(self._emit(topic, made))
             decided = self._encode(DECISIONS, self._decisions, columns | {"effects": effects.view(np.int64)}, count)
-            out += [self._emit(FILLS, filled), self._emit(EQUITY, marked),
-                    self._emit(DECISIONS, self._chained(decided))]
-        return [e for e in out if len(e.values)]
+            out.append(self._emit(DECISIONS, self._chained(decided)))
+        return out
 
     def _emit(self, topic: str, values: Packed) -> Emission:
         return emit(topic, self._account.take(np.zeros(len(values), np.int64)), values)
 
     def _encode(self, topic: str, made: Callable[[Columns], Columns], columns: Columns, count: int) -> Packed:
         """So many messages of a topic: most calls have none of some topics, and make nothing for them."""
-        return self._encoders[topic].encode(made(columns), count) if count else Packed.table([])
+        return self._encoders[topic].encode(made(columns), count) if count else EMPTY
 
     def _chained(self, records: Packed) -> Packed:
         """Each record with the chain value as its last field: 32 characters behind their length, a zigzag integer."""
