@@ -102,7 +102,7 @@ def unpack(payload: bytes) -> tuple[list[bytes], Rows, list[Share]]:
     shares = [Share(*numbers) for numbers in table]
     count, at = sum(share.rows for share in shares), 16 + 24 * parts
     ints, floats = at + length, at + length + 8 * len(INTS) * count
-    return bytes(payload[at:ints]).split(b"\0") if length else [], Rows(
+    return payload[at:ints].split(b"\0") if length else [], Rows(
         np.frombuffer(payload, np.int64, len(INTS) * count, ints).reshape(len(INTS), count).copy(),
         np.frombuffer(payload, np.float64, len(FLOATS) * count, floats).reshape(len(FLOATS), count).copy()), shares
 

@@ -111,8 +111,8 @@ def generate(config: Config, tally: Counter[str] | None = None) -> Iterator[Tick
     rng = np.random.Generator(np.random.PCG64(config.seed))
     fault_rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([config.seed, 1])))
     state, cumulative = _first_state(config), np.cumsum(_activity(config.symbols))
-    hertz = config.jumps_per_hour / 3_600.0
-    settings = tuple(map(float, (config.rate, config.volatility, config.information, hertz)))  # one kernel
+    numbers = config.rate, config.volatility, config.information, config.jumps_per_hour / 3_600.0
+    settings = tuple(map(float, numbers))  # one kernel, also where a rate is a whole number
     sent = 0
     while config.count is None or sent < config.count:
         whole, real = np.zeros((5, config.chunk), np.int64), np.zeros((6, config.chunk))

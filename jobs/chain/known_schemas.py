@@ -45,6 +45,8 @@ class KnownSchemas:
         Does nothing where no version was `refused` so far and none of these messages has an unknown one.
         """
         unknown = verdict == UNKNOWN_SCHEMA
+        if not self.refused and not unknown.any():
+            return
         ids = schema_ids(messages)
         self._began = self._edges.end(self._partition) if self._began is None else self._began
         if self._began is not None:
