@@ -21,6 +21,7 @@ from confluent_kafka import KafkaException
 
 from connectors import simulate
 from connectors.market.simulator import Config
+from jobs.chain.options import LIVE_MS
 from sigmaflow import probes, supervise, trials
 from sigmaflow.output import console
 from sigmaflow.programs import base_environment
@@ -66,7 +67,7 @@ def chaos(seed: int = 1, rounds: int = 1, only: str = "") -> bool:
 
 def trial(settings: Settings, tally: Tally, title: str, fault: Fault, rng: random.Random) -> None:
     """One fault in a run of its own under load; what came of it goes into the tally."""
-    with Run("chaos", PROFILE, settings=settings, batch_ms=5, options=fault.options,
+    with Run("chaos", PROFILE, settings=settings, batch_ms=LIVE_MS, options=fault.options,
              flink_options=fault.flink_options) as run:
         with market(run, rng.randrange(1 << 30), fault.load_s):
             time.sleep(fault.load_s * rng.uniform(0.25, 0.5))

@@ -15,6 +15,9 @@ from udfs import profiles
 from udfs.models import Models
 from udfs.profiles import Profile
 
+LIVE_MS = 4
+"""A live market's micro-batch: at 5 a tick's opportunity comes a millisecond later, at 3 calls cost a fifth more."""
+
 INPUTS = (TICKS, FRONTIERS, RULINGS)
 """What settles everything else: the topics that a replay reads of the run that it computes again."""
 
@@ -59,7 +62,7 @@ def parser(job: str) -> argparse.ArgumentParser:
                    help="compute another run again from its ticks, frontiers and rulings (empty: the market's own)")
     p.add_argument("--taps", default="",
                    help=f"intermediate topics that pipeline also writes: all, or of {','.join(TAPS)}")
-    p.add_argument("--batch-ms", type=int, default=5, help="length of a micro-batch, milliseconds")
+    p.add_argument("--batch-ms", type=int, default=LIVE_MS, help="length of a micro-batch, milliseconds")
     p.add_argument("--idle-ms", type=int, default=200,
                    help="silence after which a shard's log is looked at: is there more to wait for?")
     p.add_argument("--transaction-s", type=int, default=86_400,

@@ -8,6 +8,7 @@ from typing import Any
 import schemas
 from connectors.market.simulator import Config, generate
 from jobs.chain.messages import DECISIONS
+from jobs.chain.options import LIVE_MS
 from jobs.chain.shard import TICKS
 from sigmaflow import submit
 from sigmaflow.bench import cpu, figures, load, throughput
@@ -46,7 +47,7 @@ def over_time(settings: Settings, minutes: float, profile: str = "default") -> d
     """A market of 2,000 ticks a second for so long: state, memory and checkpoints, and whether they stay flat."""
     config = Config(seed=3, rate=RATE, count=int(RATE * minutes * 60))
     processes = cpu.stack_processes(settings)
-    with Run("bench", profile, settings=settings, servers=False, batch_ms=5) as run:
+    with Run("bench", profile, settings=settings, servers=False, batch_ms=LIVE_MS) as run:
         sender, began, samples = load.send(config, run.topic(TICKS)), time.monotonic(), list[dict[str, float]]()
         while time.monotonic() - began < minutes * 60:
             time.sleep(SAMPLE_S)

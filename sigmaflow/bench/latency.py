@@ -17,6 +17,7 @@ from connectors.consume import messages
 from connectors.market.simulator import Config
 from connectors.registry import Registry
 from jobs.chain.messages import DECISIONS, FILLS
+from jobs.chain.options import LIVE_MS
 from jobs.chain.shard import TICKS
 from schemas.codec import Decoder
 from sigmaflow.bench import cpu, throughput
@@ -29,8 +30,6 @@ OPPORTUNITIES = "opportunities.v1"
 APPENDED = {"opportunity": OPPORTUNITIES, "decision": DECISIONS}
 READ = {"fill": Stream(FILLS, False), "fill_committed": Stream(FILLS, True),
         "decision_committed": Stream(DECISIONS, True)}
-BATCH_MS = 5
-"""A live market's micro-batches."""
 MS = 1_000_000
 
 
@@ -39,7 +38,7 @@ def measure(settings: Settings, jobs: str, rate: float, seconds: float, warm_s: 
     """Latencies by kind, of ticks that were due after `warm_s`."""
     config = Config(seed=11, rate=rate, count=int(rate * (warm_s + seconds)))
     with Run("bench", profile, jobs, taps=OPPORTUNITIES if jobs == "one" else "", settings=settings, servers=False,
-             batch_ms=BATCH_MS) as run:
+             batch_ms=LIVE_MS) as run:
         stamp_by_broker(settings, list(APPENDED.values()), run.namespace)
         with reading(list(READ.values()), run.namespace) as reader:
             with cpu.Sampler(cpu.stack_processes(settings)) as sampler:

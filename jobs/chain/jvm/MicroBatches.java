@@ -31,8 +31,8 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
             new org.apache.flink.streaming.runtime.streamrecord.StreamRecord(null);
     private boolean timed = false;
 
-    // references: milliseconds, most messages of a micro-batch, topics in Kafka, their numbers, keys by partition, the word
-    // of micro-batches, the word of a checkpoint
+    // references: milliseconds to wait for more (0: only for what is there), most messages of a micro-batch, topics in
+    // Kafka, their numbers, keys by partition, the word of micro-batches, the word of a checkpoint
     public MicroBatches(Object[] references, org.apache.flink.streaming.runtime.tasks.StreamTask task,
             org.apache.flink.streaming.api.graph.StreamConfig config,
             org.apache.flink.streaming.api.operators.Output output,
@@ -71,7 +71,8 @@ public class MicroBatches extends org.apache.flink.streaming.api.operators.Abstr
             send(batch);
         } else if (!timed) {
             long now = processingTimeService.getCurrentProcessingTime();
-            processingTimeService.registerTimer((now / millis + 1L) * millis, this);
+            // A moment that is over comes at once, one that is to come up to a millisecond late.
+            processingTimeService.registerTimer(millis == 0L ? now - 1L : (now / millis + 1L) * millis, this);
             timed = true;
         }
     }
