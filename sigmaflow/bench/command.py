@@ -25,6 +25,10 @@ from sigmaflow.settings import Settings, load
 
 Results = dict[str, Any]
 PARTS = ("throughput", "peers", "latency", "growth")
+WARM_RATE = 10_000.0
+"""Ticks a second of the market that warms the servers: their code is compiled by the number of calls, and a live
+market's micro-batches make more of them than any number of ticks in long ones.
+"""
 RISING_S = 15.0
 """At each of the rising rates: what does not keep up is seconds behind by then."""
 
@@ -34,7 +38,8 @@ class Plan:
     """What is measured. Ticks are rows of the reference file, and so their checksums are known."""
 
     cases: tuple[tuple[Case, int], ...]
-    warm_up: int
+    warm_up: tuple[tuple[str, float, int], ...]
+    """Jobs, seconds of a live market, and reference ticks after it."""
     peers: int
     rates: tuple[tuple[str, float], ...]
     latency_s: float
@@ -50,14 +55,14 @@ FULL = Plan(
                 for jobs, profile, rows in (("one", "reference", 1_000_000), ("one", "default", 500_000),
                                             ("six", "reference", 500_000), ("six", "default", 200_000))
                 for parallelism in (1, 2)),
-    warm_up=1_000_000, peers=1_000_000,
+    warm_up=(("one", 60.0, 1_000_000), ("six", 30.0, 200_000)), peers=1_000_000,
     rates=(("one", 300.0), ("one", 2_000.0), ("one", 10_000.0), ("six", 2_000.0)), latency_s=60.0, warm_s=20.0,
     symbols=(2, 20, 200, 2_000), symbol_ticks=200_000,
     rising=(500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0, 32_000.0, 64_000.0), minutes=10.0)
 QUICK = Plan(
     cases=((Case("one", "reference"), 500_000), (Case("one", "default"), 100_000), (Case("six", "reference"), 100_000)),
-    warm_up=200_000, peers=200_000, rates=(("one", 2_000.0),), latency_s=15.0, warm_s=20.0, symbols=(), symbol_ticks=0,
-    rising=(), minutes=0.0)
+    warm_up=(("one", 15.0, 0),), peers=200_000, rates=(("one", 2_000.0),), latency_s=15.0, warm_s=20.0,
+    symbols=(), symbol_ticks=0, rising=(), minutes=0.0)
 
 
 def run(quick: bool = False, only: str = "", minutes: float | None = None, file: Path | None = None,
@@ -71,9 +76,8 @@ def run(quick: bool = False, only: str = "", minutes: float | None = None, file:
                         "commit": record.commit(),
                         "machine": record.machine(), "versions": record.versions(s)}
     with _servers(s):
-        if "throughput" in wanted or "growth" in wanted:
-            _note("warm-up: the servers compile")
-            _reference(s, Case("one", "reference"), path, plan.warm_up)
+        if wanted != ("peers",):
+            _warm_up(s, plan, path, results)
         for name, part in (("throughput", _throughput), ("peers", _peers), ("latency", _latency), ("growth", _growth)):
             if name in wanted:
                 part(s, plan, path, results)
@@ -110,6 +114,17 @@ def _servers(settings: Settings) -> Iterator[None]:
 
 def _note(text: str) -> None:
     console().print(f"[bold]{text}[/]")
+
+
+def _warm_up(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+    """A live market and a log for each kind of jobs; what they reached tells what fresh servers do."""
+    found = results.setdefault("warm_up", {})
+    for jobs, seconds, rows in plan.warm_up:
+        case = Case(jobs, "reference")
+        _note(f"warm-up: the servers compile, {case.name}")
+        found[case.name] = {"opportunity": latency.measure(settings, jobs, WARM_RATE, seconds, 0.0)["opportunity"]}
+        if rows:
+            found[case.name] |= _reference(settings, case, path, rows)
 
 
 def _reference(settings: Settings, case: Case, path: Path, rows: int) -> Results:

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from sigmaflow.bench.figures import TARGETS
+from sigmaflow.bench.figures import TARGETS, Target
 from sigmaflow.output import console
 from sigmaflow.settings import ROOT, Settings
 
@@ -76,9 +76,14 @@ def show(results: Mapping[str, Any]) -> None:
     for target in TARGETS:
         value = target.value(results)
         if value is not None:
-            verdict = "[green]reached[/]" if target.met(value) else "[yellow]missed [/]"
-            sign = "at least" if target.least else "at most"
+            verdict, sign = _verdict(target, value, results), "at least" if target.least else "at most"
             console().print(f"{verdict} {target.what}: {value:,.4g}, {sign} {target.bound:,.4g}")
+
+
+def _verdict(target: Target, value: float, results: Mapping[str, Any]) -> str:
+    if not target.judged(results):
+        return f"[dim]not judged below {target.cores} cores[/]"
+    return "[green]reached[/]" if target.met(value) else "[yellow]missed [/]"
 
 
 def _throughput(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
