@@ -48,7 +48,12 @@ class SmallLog:
     _writer: ConfirmedWriter | None = field(default=None, repr=False)
 
     def read(self) -> list[dict[str, Any]]:
-        """All messages of this account, the recorded ones first. Raises KafkaException where they cannot be read."""
+        """All messages of this account, the recorded ones first. Raises KafkaException where they cannot be read.
+
+        The writer is made now: a client's first message takes half a second, in which it gets its producer id.
+        """
+        if self._writer is None:
+            self._writer = ConfirmedWriter(self.bootstrap, WRITE_S, {"linger.ms": 0})
         recorded = [record for topic in self.recorded for record in self._records(topic)]
         own = self._records(self.topic)
         for record in own:
@@ -64,8 +69,7 @@ class SmallLog:
 
         What became of them is then unknown, so the job must not go on but begin again from what the topic holds.
         """
-        if self._writer is None:
-            self._writer = ConfirmedWriter(self.bootstrap, WRITE_S, {"linger.ms": 0})
+        assert self._writer is not None
         key = self.account.encode()
         self._writer.write(self.topic, [(key, self.chained.write(record)) for record in records], 0)
 
