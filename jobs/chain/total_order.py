@@ -124,7 +124,10 @@ class TotalOrder:
         return self._slots[numbers]
 
     def _silent(self) -> list[int]:
-        """Shards that were quiet for some beats and whose log holds nothing that is not accounted for."""
+        """Shards that were quiet for some beats and whose log holds nothing that is not accounted for.
+
+        None while one that still gives is furthest behind: nothing could leave before it, so the broker is not asked.
+        """
         quiet = [shard for shard, beats in self._beats.items() if beats >= QUIET]
-        ends = self._edges.ends() if quiet else []
+        ends = self._edges.ends() if self.held_by(self._beats) in quiet else []
         return [shard for shard in quiet if ends and max(ends[shard][0], self._merge.seen[shard] + 1) >= ends[shard][1]]
