@@ -6,6 +6,7 @@ The commands are in sigmaflow/cli/, one file a subject. Imports are inside the f
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ def main() -> None:
 
     # Before numba is imported: kernels that `make setup` has compiled are found by every command.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))
+    # Ended from outside it stops what it began, as at Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -204,10 +204,15 @@ class Run:
         return sum(sum(ends[name]) for name in READS[job]) - self._groups.committed(self.topic(job), read)
 
     def _close(self) -> None:
-        for job_id in self.job_ids:
-            _quietly(partial(submit.cancel, job_id, self.settings))
+        _quietly(self._cancel)
         self._groups.close()
         _quietly(self._delete_topics)
+
+    def _cancel(self) -> None:
+        """Jobs are known by their names: of a submission that was interrupted no ids are."""
+        for job in submit.jobs(self.settings):
+            if job.name.endswith(f" {self.namespace}"):
+                _quietly(partial(submit.cancel, job.id, self.settings))
 
     def _delete_topics(self) -> None:
         for answer in self._admin.delete_topics([self.topic(name) for name in schemas.topics()]).values():

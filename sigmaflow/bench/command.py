@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from connectors.market import parquet
@@ -29,6 +30,8 @@ WARM_RATE = 10_000.0
 """Ticks a second of the market that warms the servers: their code is compiled by the number of calls, and a live
 market's micro-batches make more of them than any number of ticks in long ones.
 """
+OWN = Case("one", "reference")
+"""What is compared with the peers."""
 RISING_S = 15.0
 """At each of the rising rates: what does not keep up is seconds behind by then."""
 
@@ -41,6 +44,8 @@ class Plan:
     warm_up: tuple[tuple[str, float, int], ...]
     """Jobs, seconds of a live market, and reference ticks after it."""
     peers: int
+    beside: bool
+    """Whether `pipeline` runs before and after its peers again: a shared machine's speed changes in minutes."""
     rates: tuple[tuple[str, float], ...]
     latency_s: float
     warm_s: float
@@ -55,13 +60,14 @@ FULL = Plan(
                 for jobs, profile, rows in (("one", "reference", 1_000_000), ("one", "default", 500_000),
                                             ("six", "reference", 500_000), ("six", "default", 200_000))
                 for parallelism in (1, 2)),
-    warm_up=(("one", 60.0, 1_000_000), ("six", 30.0, 200_000)), peers=1_000_000,
+    warm_up=(("one", 60.0, 1_000_000), ("six", 30.0, 200_000)), peers=1_000_000, beside=True,
     rates=(("one", 300.0), ("one", 2_000.0), ("one", 10_000.0), ("six", 2_000.0)), latency_s=60.0, warm_s=20.0,
     symbols=(2, 20, 200, 2_000), symbol_ticks=200_000,
     rising=(500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0, 32_000.0, 64_000.0), minutes=10.0)
 QUICK = Plan(
     cases=((Case("one", "reference"), 500_000), (Case("one", "default"), 200_000), (Case("six", "reference"), 100_000)),
-    warm_up=(("one", 30.0, 0),), peers=200_000, rates=(("one", 2_000.0),), latency_s=15.0, warm_s=20.0,
+    warm_up=(("one", 30.0, 0),), peers=200_000, beside=False,
+    rates=(("one", 2_000.0),), latency_s=15.0, warm_s=20.0,
     symbols=(), symbol_ticks=0, rising=(), minutes=0.0)
 
 
@@ -150,14 +156,25 @@ def _some(path: Path) -> Ticks:
 
 
 def _peers(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+    """Peers; where `pipeline` was measured, it is again before and after them."""
+    again = results["beside_peers"] = list[float]()
+
+    def beside() -> None:
+        if plan.beside and OWN.name in results.get("throughput", {}):
+            _note(f"beside the peers: {OWN.name}")
+            again.append(_reference(settings, OWN, path, plan.peers)["ticks_per_s"])
+
+    beside()
     _note(f"peers, {plan.peers:,} ticks")
     results["peers"] = peers.measure(settings, path, plan.peers)
+    beside()
     _ratios(results)
 
 
 def _ratios(results: Results) -> None:
     """How many times as fast `pipeline` is under the strategy that the peers run."""
-    own = results.get("throughput", {}).get("pipeline/reference", {}).get("ticks_per_s")
+    measured = results.get("throughput", {}).get(OWN.name, {}).get("ticks_per_s")
+    own = fmean(results.get("beside_peers") or [measured or 0.0])
     rates = {name: r.get("ticks_per_s", 0.0) for name, r in results.get("peers", {}).items()}
     if own and rates:
         results["ratios"] = figures.ratios(rates, own)
@@ -175,8 +192,7 @@ def _growth(settings: Settings, plan: Plan, path: Path, results: Results) -> Non
     found = results.setdefault("growth", {})
     for count in plan.symbols:
         _note(f"growth: {count:,} symbols")
-        found.setdefault("symbols", {})[str(count)] = growth.symbols(settings, count,
-                                                                          plan.symbol_ticks)
+        found.setdefault("symbols", {})[str(count)] = growth.symbols(settings, count, plan.symbol_ticks)
     if plan.rising:
         _note("growth: rates up to saturation")
         found["rates"] = growth.rates(lambda rate: latency.measure(settings, "one", rate, RISING_S, plan.warm_s),

@@ -101,7 +101,8 @@ def _latency(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _peers(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    rows = []
+    rows = [("pipeline/reference beside its peers", f"{rate:,.0f} ticks/s", "")
+            for rate in results.get("beside_peers", [])]
     for name, r in results.get("peers", {}).items():
         if "reason" in r:
             rows.append((f"peer {name}", "not measured", r["reason"]))

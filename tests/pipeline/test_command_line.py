@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ import schemas
 from connectors.market.simulator import Config, generate
 from sigmaflow import __main__ as program
 from sigmaflow import doctor, submit
+from sigmaflow.errors import ExitCode
 from sigmaflow.runs import Run
 from sigmaflow.settings import Settings
+from tests.commands import started
 from tests.pipeline.test_stack import JOB
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 TICKS = 2_000
 Ask = Callable[..., Any]
@@ -124,3 +127,17 @@ def test_a_run_is_followed_halted_and_reported(ask: Ask, stack: Settings, tmp_pa
         run.settle()
         assert ask("audit", "--namespace", run.namespace, "--complete")["found"] == 0
 
+
+
+def test_a_command_that_is_ended_leaves_no_job(stack: Settings, tmp_path: Path) -> None:
+    quotes = tmp_path / "quotes"
+    quotes.write_text("exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,bid_amount\n"
+                      "binance,BTCUSDT,1000000,1000000,1,101,100,1\n"
+                      "binance,BTCUSDT,3600000000,3600000000,1,101,100,1\n")
+    before = {job.id for job in submit.jobs(stack)}
+    arguments = "replay", str(quotes), "--speed", "1"
+    with started("from sigmaflow.__main__ import main; main()", *arguments) as process:
+        wait_for("a job of its own", lambda: {job.id for job in submit.jobs(stack)} - before)
+        process.terminate()
+        assert process.wait(PATIENCE_S) == ExitCode.INTERRUPTED
+    assert {job.id for job in submit.jobs(stack)} <= before

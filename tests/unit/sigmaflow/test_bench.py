@@ -146,12 +146,16 @@ def test_results_are_written_and_shown(tmp_path: Path, capsys: pytest.CaptureFix
             "minutes": 60, "flatness": {"checkpoint_bytes": {"early": 1.0, "late": 1.5, "ratio": 1.5}}}}}
     command._ratios(results)
     assert results["ratios"] == {"kafka-loop": 1.0}
+    results["beside_peers"] = [90_000.0, 120_000.0]
+    command._ratios(results)
+    assert results["ratios"] == {"kafka-loop": 1.75}
     record.write(results, tmp_path / "deep" / "bench.json")
     assert json.loads((tmp_path / "deep" / "bench.json").read_text()) == results
     record.show(results)
     shown = capsys.readouterr().out
     assert "growth at 500 ticks/s" in shown and "missed  state in a checkpoint" in shown
-    assert "absent" in shown and "missed  pipeline, reference" in shown and "reached times the Kafka loop" in shown
+    assert "120,000 ticks/s" in shown and "absent" in shown
+    assert "missed  pipeline, reference" in shown and "reached times the Kafka loop" in shown
 
 
 def test_parts_are_checked() -> None:
