@@ -84,8 +84,8 @@ def test_panel_of_questdb_has_data(market: Market, query: Query) -> None:
     now = datetime.now(UTC)
     with psycopg.connect(market.settings.questdb.pg_dsn, autocommit=True,
                          cursor_factory=psycopg.ClientCursor) as database:
-        found = database.execute(query.filled(now - EVENT_SPAN, now + EVENT_SPAN)).fetchall()  # type: ignore[arg-type]
-    assert found, query.text
+        text = query.filled(now - EVENT_SPAN, now + EVENT_SPAN)
+        wait_for(query.text, lambda: database.execute(text).fetchall())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("query", [q for q in QUERIES if q.source == "prometheus"],
