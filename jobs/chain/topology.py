@@ -47,8 +47,8 @@ from udfs.stage import Store
 KEYED = Types.ROW([Types.INT(), BATCH])
 
 MOST = 2_048
-"""Messages of one micro-batch at most. What leaves for the account then fits the buffers of one exchange, about half a
-megabyte; with 4,096 shards and account wait for each other's buffers, with 1,024 calls of Python cost a tenth more.
+"""Messages of one micro-batch at most: half a megabyte of rows for the account. With 4,096 shards and account wait for
+each other's network buffers, with 1,024 calls of Python cost a tenth more.
 """
 
 TOGETHER = 262_144
@@ -73,6 +73,11 @@ still that long once one was read to its end. At 12 ms a partition can still giv
 
 BUNDLE_MS = 60_000
 """Time between two wakings of a Python operator. The cluster's 2 ms, for Pandas UDFs, are 500 of them a second."""
+
+RETRY_MS = 10
+"""First wait of a producer that asks the broker again, longer each time. A new producer id costs one, in the account's
+thread, at the start and at the first checkpoint: at the default of 100 ms nothing leaves for that long.
+"""
 
 READ_AHEAD = 10_000
 """Messages of a partition that may be later than what the slowest one has given: they wait in the account's state,
@@ -226,6 +231,7 @@ class Topology:
                 'properties.linger.ms' = '{max(1, o.batch_ms // 5)}',
                 'properties.batch.size' = '262144', 'properties.acks' = 'all',
                 'properties.max.request.size' = '4194304',
+                'properties.retry.backoff.ms' = '{RETRY_MS}',
                 'sink.delivery-guarantee' = '{guarantee}'{exactly if guarantee == "exactly-once" else ""})""")
 
 

@@ -57,7 +57,7 @@ class Plan:
 
 FULL = Plan(
     cases=tuple((Case(jobs, profile, parallelism), rows)
-                for jobs, profile, rows in (("one", "reference", 1_000_000), ("one", "default", 500_000),
+                for jobs, profile, rows in (("one", "reference", 2_000_000), ("one", "default", 500_000),
                                             ("six", "reference", 500_000), ("six", "default", 200_000))
                 for parallelism in (1, 2)),
     warm_up=(("one", 60.0, 1_000_000), ("six", 30.0, 200_000)), peers=1_000_000, beside=True,
@@ -162,7 +162,7 @@ def _peers(settings: Settings, plan: Plan, path: Path, results: Results) -> None
     def beside() -> None:
         if plan.beside and OWN.name in results.get("throughput", {}):
             _note(f"beside the peers: {OWN.name}")
-            again.append(_reference(settings, OWN, path, plan.peers)["ticks_per_s"])
+            again.append(_reference(settings, OWN, path, dict(plan.cases)[OWN])["ticks_per_s"])
 
     beside()
     _note(f"peers, {plan.peers:,} ticks")
