@@ -65,7 +65,8 @@ FULL = Plan(
     symbols=(2, 20, 200, 2_000), symbol_ticks=200_000,
     rising=(500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0, 32_000.0, 64_000.0), minutes=10.0)
 QUICK = Plan(
-    cases=((Case("one", "reference"), 2_000_000), (Case("one", "default"), 200_000), (Case("six", "reference"), 100_000)),
+    cases=((Case("one", "reference"), 2_000_000), (Case("one", "default"), 200_000),
+           (Case("six", "reference"), 100_000)),
     warm_up=(("one", 30.0, 0),), peers=200_000, beside=False,
     rates=(("one", 2_000.0),), latency_s=15.0, warm_s=20.0,
     symbols=(), symbol_ticks=0, rising=(), minutes=0.0)
