@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,16 +40,31 @@ TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class Peer:
-    """A program, and the part of the ticks that it gets: a slow one is measured over fewer."""
+    """A program, and the part of the ticks that it gets: a slow one is measured over fewer.
 
-    name: str
+    `plain`: with the strategy as it is written by hand in Python, not the numba kernel that the others share.
+    """
+
+    environment: str
     program: str
     share: float = 1.0
     kafka: bool = True
+    plain: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its place in the results.
+
+        >>> Peer("kafka-loop", "kafka_loop.py", plain=True).name
+        'kafka-loop-plain'
+        """
+        return self.environment + ("-plain" if self.plain else "")
 
 
-PEERS = (Peer("kafka-loop", "kafka_loop.py"), Peer("bytewax", "bytewax_flow.py", 0.5),
-         Peer("quix-state", "quix_state.py", 0.1), Peer("nautilus", "nautilus_orders.py", 0.2, kafka=False))
+PEERS = (Peer("kafka-loop", "kafka_loop.py"), Peer("kafka-loop", "kafka_loop.py", plain=True),
+         Peer("bytewax", "bytewax_flow.py", 0.5), Peer("quix-state", "quix_state.py", 0.25),
+         Peer("quix-state", "quix_state.py", 0.25, plain=True),
+         Peer("nautilus", "nautilus_orders.py", 0.5, kafka=False))
 
 
 class Unusable(Exception):
@@ -75,15 +90,24 @@ def prepare(name: str) -> Path:
     return python
 
 
+def environments() -> dict[str, Future[Path]]:
+    """The Python of every peer's environment, made in the background where it is missing: half a minute."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    found = {name: pool.submit(prepare, name) for name in dict.fromkeys(peer.environment for peer in PEERS)}
+    pool.shutdown(wait=False)
+    return found
+
+
 def measure(settings: Settings, file: Path, rows: int) -> dict[str, Any]:
-    """Every peer over its share of so many rows of the file, one after another."""
+    """Every peer over its share of so many rows of the file, one after another, when all environments are there."""
     topics.setup(settings, quiet=True)
+    pythons = environments()
+    wait(pythons.values())
     found: dict[str, Any] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pythons = {peer: pool.submit(prepare, peer.name) for peer in PEERS}
-    for peer, python in pythons.items():
+    for peer in PEERS:
         try:
-            found[peer.name] = one(settings, peer, python.result(), file, portion(rows * peer.share))
+            found[peer.name] = one(settings, peer, pythons[peer.environment].result(), file,
+                                   portion(rows * peer.share))
         except Unusable as reason:
             found[peer.name] = {"reason": str(reason)}
     return found
@@ -109,7 +133,7 @@ def one(settings: Settings, peer: Peer, python: Path, file: Path, count: int) ->
         with _topics(settings, f"bench-{time.time_ns():x}.{peer.name}") as (ticks, fills):
             send(TickWriter(settings, ticks), parquet.read(file, count), count)
             arguments = ["--bootstrap", settings.kafka.bootstrap, "--ticks", ticks, "--fills", fills,
-                         "--count", str(count), "--state", str(state)]
+                         "--count", str(count), "--state", str(state), *(["--plain"] if peer.plain else [])]
             result = _run(settings, peer, python, arguments, count)
             _check_fills(settings, fills, count)
             return result
@@ -133,7 +157,7 @@ def _topics(settings: Settings, prefix: str) -> Iterator[tuple[str, str]]:
 
 def _run(settings: Settings, peer: Peer, python: Path, arguments: list[str], count: int) -> dict[str, Any]:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONUNBUFFERED": "1",
-                   "NUMBA_CACHE_DIR": str(ENVIRONMENTS / f"{peer.name}-numba"), "OMP_NUM_THREADS": "1"}
+                   "NUMBA_CACHE_DIR": str(ENVIRONMENTS / f"{peer.environment}-numba"), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([str(python), str(PROGRAMS / peer.program), *arguments], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, env=environment, cwd=PROGRAMS)
     kafka = cpu.Processes({int(supervise.states(settings)["kafka"]["pid"]): "kafka"} if peer.kafka else {})

@@ -1,29 +1,39 @@
 """The strategy on Quix Streams: Kafka in, fault-tolerant state in RocksDB with a changelog topic, Kafka out.
 
-    python quix_state.py --bootstrap HOST:PORT --ticks TOPIC --fills TOPIC --count N --state DIR
+    python quix_state.py --bootstrap HOST:PORT --ticks TOPIC --fills TOPIC --count N --state DIR [--plain]
 """
 from __future__ import annotations
 
 import itertools
 
 import numpy as np
+import plain
 from quixstreams import Application
 from strategy import STATE, Clock, arguments, one, warm_up
 
 EMPTY = np.zeros(1, STATE).tobytes()
 CLOCK = Clock()
-LAST: dict[str, bytes] = {}
+LAST: dict = {}
+"""Each symbol's state as it was kept last."""
 
 
-def on_tick(value, key, timestamp, headers, state):
-    """Decode, step, keep the state; the fill where there is one."""
+def packed(value, key, timestamp, headers, state):
+    """Decode, step, keep the state as one value of bytes; the fill where there is one."""
     CLOCK.start()
     held = np.frombuffer(bytearray(state.get_bytes("strategy", EMPTY)), STATE)
     trade, quantity = one(held, 0, np.frombuffer(value, np.uint8))
-    packed = held.tobytes()
-    state.set_bytes("strategy", packed)
-    LAST[key] = packed
+    LAST[key] = held.tobytes()
+    state.set_bytes("strategy", LAST[key])
     return {"symbol": key, "quantity": quantity, "price": held["mid"][0].item()} if trade else None
+
+
+def by_hand(value, key, timestamp, headers, state):
+    """The same in plain Python, the state a dict, which the framework writes as JSON."""
+    CLOCK.start()
+    LAST[key] = held = state.get("strategy") or plain.state()
+    quantity = plain.step(held, *plain.quote(value))
+    state.set("strategy", held)
+    return None if quantity is None else {"symbol": key, "quantity": quantity, "price": held["mid"]}
 
 
 def main() -> None:
@@ -41,11 +51,12 @@ def main() -> None:
                       consumer_extra_config={"fetch.queue.backoff.ms": 5}, on_message_processed=processed)
     ticks = app.topic(a.ticks, key_deserializer="str", value_deserializer="bytes")
     fills = app.topic(a.fills, key_serializer="str", value_serializer="json")
-    frame = app.dataframe(ticks).apply(on_tick, stateful=True, metadata=True)
+    frame = app.dataframe(ticks).apply(by_hand if a.plain else packed, stateful=True, metadata=True)
     frame.filter(lambda fill: fill is not None).to_topic(fills)
     app.run()
     CLOCK.stop()
-    CLOCK.report(np.frombuffer(b"".join(LAST.values()), STATE), ["quixstreams", "confluent-kafka", "numba"],
+    states = list(LAST.values()) if a.plain else np.frombuffer(b"".join(LAST.values()), STATE)
+    CLOCK.report(states, ["quixstreams", "confluent-kafka", "numba"],
                  "state in RocksDB with a changelog topic, committed each second; output at least once")
 
 

@@ -1,4 +1,5 @@
 """The reference strategy as one numba kernel, the same for every peer: what differs between them is the framework.
+In plain Python it is in plain.py.
 
 It knows nothing of Sigmaflow: its own decoder of the Avro tick, its own window of order statistics, its own ledger.
 Sums of mids are exact on the ticks' grid of 1/128 (bench/SEMANTICS.md), so running sums stand for windows of mids;
@@ -193,9 +194,10 @@ def many(states, slot, buf, offsets, traded):
 
 
 def sums(states: Any) -> dict[str, float]:
-    """The checksums of bench/SEMANTICS.md over the states of all symbols."""
-    found = {name: states[name].sum().item() for name in FIELDS}
-    return {**found, "cv": float(found["cv"])}
+    """The checksums of bench/SEMANTICS.md, and the ticks, over the states of all symbols: an array, or plain dicts."""
+    if isinstance(states, list):
+        return {name: sum(st[name] for st in states) for name in ("ticks", *FIELDS)}
+    return {name: states[name].sum().item() for name in ("ticks", *FIELDS)}
 
 
 BLANK = bytes(10) + np.ones(4).tobytes() + bytes(8)
@@ -217,6 +219,7 @@ def arguments(name: str) -> argparse.Namespace:
     p.add_argument("--fills", default="", help="topic to write")
     p.add_argument("--count", type=int, required=True, help="ticks there are")
     p.add_argument("--state", default="", help="folder for state that outlives the process")
+    p.add_argument("--plain", action="store_true", help="the strategy in plain Python, not as a kernel")
     return p.parse_args()
 
 
@@ -238,6 +241,7 @@ class Clock:
     def report(self, states: Any, versions: list[str], note: str) -> None:
         """The last line of a peer's output."""
         seconds, cpu_s, ended_s = self._took
-        print(json.dumps({"ticks": int(states["ticks"].sum()), "seconds": seconds, "cpu_s": cpu_s, "ended_s": ended_s,
-                          "sums": sums(states), "note": note, "versions": {name: version(name) for name in versions}}),
+        found = sums(states)
+        print(json.dumps({"ticks": found.pop("ticks"), "seconds": seconds, "cpu_s": cpu_s, "ended_s": ended_s,
+                          "sums": found, "note": note, "versions": {name: version(name) for name in versions}}),
               flush=True)

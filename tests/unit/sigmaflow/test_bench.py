@@ -131,7 +131,7 @@ def test_an_environment_that_cannot_be_made_is_a_reason(tmp_path: Path, monkeypa
 
 def test_every_peer_has_a_program_and_pins() -> None:
     for peer in peers.PEERS:
-        pins = (peers.PROGRAMS / f"{peer.name}.txt").read_text().split()
+        pins = (peers.PROGRAMS / f"{peer.environment}.txt").read_text().split()
         assert (peers.PROGRAMS / peer.program).exists() and all("==" in pin for pin in pins)
 
 
@@ -164,14 +164,24 @@ def test_parts_are_checked() -> None:
         command._parts("speed")
 
 
+def _beside_the_peers(name: str) -> Any:
+    sys.path.insert(0, str(peers.PROGRAMS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(peers.PROGRAMS))
+
+
 @pytest.fixture(scope="module")
 def strategy() -> Any:
     """The peers' own kernel, which they import from beside them."""
-    sys.path.insert(0, str(peers.PROGRAMS))
-    try:
-        return importlib.import_module("strategy")
-    finally:
-        sys.path.remove(str(peers.PROGRAMS))
+    return _beside_the_peers("strategy")
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    """The same in plain Python."""
+    return _beside_the_peers("plain")
 
 
 @numba.njit
@@ -189,7 +199,19 @@ def test_the_peers_strategy_is_the_reference(strategy: Any, rows: int) -> None:
     assert figures.differences(strategy.sums(states), checksums(columns)) == []
 
 
-def test_the_peers_decoder_reads_our_ticks(strategy: Any) -> None:
+@pytest.mark.parametrize("rows", [1, 400, 6_000])
+def test_the_peers_plain_strategy_is_the_reference(strategy: Any, plain: Any, rows: int) -> None:
+    columns = plain_ticks(rows, symbols=3)
+    states = [plain.state() for _ in range(3)]
+    fills = 0
+    for slot, *quote in zip(*(columns[name].tolist() for name in ("symbol", "bid", "ask", "bid_size", "ask_size")),
+                            strict=True):
+        fills += plain.step(states[slot], *quote) is not None
+    found = strategy.sums(states)
+    assert figures.differences(found, checksums(columns)) == [] and found["fills"] == fills and found["ticks"] == rows
+
+
+def test_the_peers_decoders_read_our_ticks(strategy: Any, plain: Any) -> None:
     from connectors.market.simulator import Config, generate
     from connectors.ticks import TickEncoder
 
@@ -202,3 +224,4 @@ def test_the_peers_decoder_reads_our_ticks(strategy: Any) -> None:
         strategy.quote(buf, end, out)
         assert message[start:end].decode() == chunk.instruments[chunk.instrument[n]][1]
         assert out.tolist() == [chunk.bid[n], chunk.ask[n], chunk.bid_size[n], chunk.ask_size[n]]
+        assert plain.quote(message) == tuple(out)
