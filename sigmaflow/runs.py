@@ -21,7 +21,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import schemas
-from connectors import broker, topics
+from connectors import broker, pace, topics
+from connectors.market.columns import Ticks
 from connectors.offsets import Groups
 from connectors.ticks import TOPIC as TICKS
 from connectors.ticks import TickWriter
@@ -248,13 +249,14 @@ def _progress() -> Progress:
                     console=console())
 
 
-def send(writer: TickWriter, chunks: Iterable[object], total: int) -> float:
-    """Write all chunks with a progress bar; seconds it took until the broker had confirmed them."""
+def send(writer: TickWriter, chunks: Iterable[Ticks], total: int, speed: float | None = None) -> float:
+    """Write all chunks with a progress bar; seconds it took until the broker had confirmed them.
+
+    `speed` is how many times as fast as they were received the ticks leave; None at once.
+    """
     began = time.monotonic()
     with _progress() as bar:
         task = bar.add_task("ticks into Kafka", total=total, note="")
-        for chunk in chunks:
-            writer.write(chunk)  # type: ignore[arg-type]
-            bar.advance(task, len(chunk))  # type: ignore[arg-type]
+        pace.send(chunks, writer, speed, progress=partial(bar.advance, task))
         writer.flush()
     return time.monotonic() - began

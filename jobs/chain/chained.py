@@ -22,8 +22,8 @@ def linked(previous: bytes, body: bytes | memoryview) -> bytes:
     >>> linked(b"", b"a")
     b'27c35e6e9373877f29e562464e46497e'
     """
-    value = hashlib.blake2b(previous, digest_size=16)
-    value.update(body)
+    value = hashlib.blake2b(body, digest_size=16)
+    value.update(previous)
     return value.hexdigest().encode()
 
 

@@ -59,4 +59,4 @@ def account_key(strategy: str, account: str) -> int:
 
 def chained(previous: bytes, body: bytes) -> bytes:
     """Value of the hash chain behind a decision: `previous` is the value before, `body` the record without its own."""
-    return hashlib.blake2b(previous + body, digest_size=CHAIN_DIGITS // 2).hexdigest().encode()
+    return hashlib.blake2b(body + previous, digest_size=CHAIN_DIGITS // 2).hexdigest().encode()

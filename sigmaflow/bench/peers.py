@@ -64,7 +64,7 @@ class Peer:
 PEERS = (Peer("kafka-loop", "kafka_loop.py"), Peer("kafka-loop", "kafka_loop.py", plain=True),
          Peer("bytewax", "bytewax_flow.py", 0.5), Peer("quix-state", "quix_state.py", 0.25),
          Peer("quix-state", "quix_state.py", 0.25, plain=True),
-         Peer("nautilus", "nautilus_orders.py", 0.5, kafka=False))
+         Peer("nautilus", "nautilus_orders.py", kafka=False))
 
 
 class Unusable(Exception):

@@ -1,18 +1,23 @@
-"""Ticks a second from a log that is in Kafka before the job is, and the processor time of each; results checked. Six
-jobs, which start one after another, are there first, and the ticks are sent as fast as they go.
+"""Ticks a second of a backlog, and the processor time of each; results checked.
 
-The clock is Kafka's own: from the timestamp of the first message that the chain writes, of whatever topic, to that of
-the last decision, one decision a tick. What the first operator has read when the first message leaves, some hundred
-ticks, is counted as done in it.
+One job finds its ticks in Kafka. The clock is Kafka's own: from the timestamp of the first message that the chain
+writes to that of the last decision, one decision a tick. What the first operator has read when the first message
+leaves, some hundred ticks, is counted as done in it.
+
+Six jobs start one after another, so that the first would be done before the last is there: they run already, the first
+half of the ticks comes as in a live market, and the other half, which is measured, at once. The clock begins when it is
+sent; what is on its way by then counts against the chain.
 """
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from connectors.consume import Seeker
-from connectors.market.columns import Ticks
+from connectors.market.columns import Ticks, concat
+from connectors.ticks import TickWriter
 from jobs.chain.messages import DECISIONS
 from sigmaflow import reference, submit, verify
 from sigmaflow.bench import cpu, figures
@@ -20,7 +25,8 @@ from sigmaflow.errors import Failed
 from sigmaflow.runs import Run, send
 from sigmaflow.settings import Settings
 
-FEATURES = "features.v1"
+LIVE_RATE = 10_000.0
+"""Ticks a second of the market before a backlog."""
 Check = Callable[[Run], list[str]]
 """What is wrong with a settled run's results; nothing where they are right."""
 
@@ -65,22 +71,34 @@ def measure(settings: Settings, case: Case, chunks: Iterable[Ticks], total: int,
     """One run. Raises Failed where its results are wrong: speed never buys a wrong answer."""
     with Run("bench", case.profile, case.jobs, case.parallelism, settings=settings, servers=False, submit=False) as run:
         with cpu.Sampler(cpu.stack_processes(settings)) as sampler:
-            if case.jobs == "six":  # they start one after another: the first would be done before the last is there
+            began, ticks = None, total
+            if case.jobs == "six":
                 started = run.start()
-                send(run.writer, chunks, total)
+                began, ticks = _half_live(run.writer, chunks, total), total - total // 2
             else:
                 send(run.writer, chunks, total)
                 started = run.start()
             run.settle()
         checkpoints = [submit.checkpoint_summary(job_id, settings) for job_id in run.job_ids]
-        begun = FEATURES if case.jobs == "six" else DECISIONS
-        first, last = span(settings, run.topic(begun), run.topic(DECISIONS))
+        first, last = span(settings, run.topic(DECISIONS))
         wrong = check(run)
     if wrong:
         raise Failed("bench", f"{case.name} must give the right results", "; ".join(wrong[:3]), "correct it first")
+    first = began or first
     used = sampler.between(first, last)
-    return {"ticks": total, "ticks_per_s": round(total / (last - first), 1), "seconds": round(last - first, 3),
-            **cost(used, total), "start_s": round(started, 1), **_checkpoints(checkpoints)}
+    return {"ticks": ticks, "ticks_per_s": round(ticks / (last - first), 1), "seconds": round(last - first, 3),
+            **cost(used, ticks), "start_s": round(started, 1), **_checkpoints(checkpoints)}
+
+
+def _half_live(writer: TickWriter, chunks: Iterable[Ticks], total: int) -> float:
+    """Send half of the ticks at LIVE_RATE, then the others at once; when those began, s since 1970."""
+    ticks, half = concat(chunks), total // 2
+    live, backlog = ticks.take(slice(half)), ticks.take(slice(half, total))
+    seconds = (int(live.ts_recv[-1]) - int(live.ts_recv[0])) / 1e9
+    send(writer, [live], half, speed=LIVE_RATE * seconds / half)
+    began = time.time()
+    send(writer, [backlog], len(backlog))
+    return began
 
 
 def cost(used: cpu.Times, ticks: int) -> dict[str, Any]:
@@ -91,22 +109,16 @@ def cost(used: cpu.Times, ticks: int) -> dict[str, Any]:
             "cpu_us_by_thread": figures.per_tick(cpu.grouped(used, cpu.by_thread), ticks, least=0.05)}
 
 
-def span(settings: Settings, begun: str, ended: str) -> tuple[float, float]:
-    """Kafka timestamps of the first message of `begun`, in any partition, and of the last one of `ended`, s since 1970.
-
-    Raises Failed where there is none.
-    """
+def span(settings: Settings, decisions: str) -> tuple[float, float]:
+    """Kafka timestamps of the first and the last decision, s since 1970. Raises Failed where there is none."""
     seeker = Seeker(settings)
-    bounds = [(partition, *seeker.bounds(begun, partition)) for partition in range(seeker.partitions(begun))]
-    first = [seeker.at(begun, partition, low) for partition, low, high in bounds if high > low]
-    low, high = seeker.bounds(ended, 0)
-    last, back = None, 1
+    low, high = seeker.bounds(decisions, 0)
+    first, last, back = seeker.at(decisions, 0, low) if high > low else None, None, 1
     while last is None and back < 2 * (high - low):  # markers of transactions, which are no messages, end the log
-        last, back = seeker.at(ended, 0, max(low, high - back)), 2 * back
-    began = [m.timestamp()[1] / 1e3 for m in first if m is not None]
-    if not began or last is None:
-        raise Failed("bench", f"{ended} must hold decisions", "it holds none", "look at the jobs in Flink's web UI")
-    return min(began), last.timestamp()[1] / 1e3
+        last, back = seeker.at(decisions, 0, max(low, high - back)), 2 * back
+    if first is None or last is None:
+        raise Failed("bench", f"{decisions} must hold decisions", "it holds none", "look at the jobs in Flink's web UI")
+    return first.timestamp()[1] / 1e3, last.timestamp()[1] / 1e3
 
 
 def _checkpoints(summaries: list[dict[str, Any]]) -> dict[str, Any]:

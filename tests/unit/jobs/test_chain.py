@@ -134,7 +134,7 @@ def test_every_opportunity_has_a_decision_in_a_whole_chain(ticks: Log, one: dict
     assert (np.diff(decisions["ts_order"]) >= 0).all()
     chain = b""
     for row, message in enumerate(one["decisions.v1"][0]):
-        chain = hashlib.blake2b(chain + message[5:-33], digest_size=16).hexdigest().encode()
+        chain = hashlib.blake2b(message[5:-33] + chain, digest_size=16).hexdigest().encode()
         assert decisions["chain"].at(row) == chain
     sent = decisions["order_id"][decisions["order_id"] != NULL_LONG]
     assert not filled["remaining"].any()

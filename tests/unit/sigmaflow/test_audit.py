@@ -84,7 +84,7 @@ def sealed(made: Log) -> Log:
         for body in bodies.get(row["account_seq"], []):
             effects = fnv1a(body, effects)
         value = sample_log.encode(row | {"effects": signed(effects)}, DECISIONS)[:-32]
-        chain = hashlib.blake2b(chain + value[5:-1], digest_size=16).hexdigest().encode()
+        chain = hashlib.blake2b(value[5:-1] + chain, digest_size=16).hexdigest().encode()
         records.append(record._replace(value=value + chain))
     return with_records(made, DECISIONS, records)
 

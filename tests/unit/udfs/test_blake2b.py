@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 
 from jobs.chain.chained import linked
 from schemas.packed import Packed
-from udfs.blake2b import BLOCK, HEX, TAIL, link
+from udfs.blake2b import BLOCK, HEX, LANES, TAIL, link
 
 SKIP = 5
-bodies = st.lists(st.binary(max_size=3 * BLOCK), min_size=1, max_size=8)
+edges = st.sampled_from([n * BLOCK + k for n in range(1, 4) for k in (-HEX - 1, -HEX, -1, 0, 1)])
+lengths = edges | st.integers(0, 3 * BLOCK)
+bodies = st.lists(lengths.flatmap(lambda n: st.binary(min_size=n, max_size=n)), min_size=1, max_size=2 * LANES + 1)
+SIDE_BY_SIDE = [bytes([n]) * (2 * BLOCK + n) for n in range(2 * LANES + 1)]
+"""Two groups of as many records as there are lanes, and one record alone."""
 
 
 def records(held: list[bytes]) -> Packed:
@@ -30,6 +34,9 @@ def chained(held: list[bytes], previous: bytes) -> list[bytes]:
 @given(bodies, st.binary(min_size=HEX // 2, max_size=HEX // 2).map(lambda b: b.hex().encode()) | st.just(b""))
 @example([b"", b"x" * BLOCK, b"y" * (BLOCK - HEX), b"z" * (2 * BLOCK - HEX), b"w" * (BLOCK - HEX + 1)], b"")
 @example([b"x" * BLOCK, b""], b"0" * HEX)
+@example(SIDE_BY_SIDE, b"0" * HEX)
+@example(SIDE_BY_SIDE, b"")
+@example([b"x" * BLOCK] * LANES, b"0" * HEX)
 def test_every_record_gets_the_value_that_hashlib_gives(held: list[bytes], previous: bytes) -> None:
     made = records(held)
     last = link(made.pool, made.start, made.length, SKIP, previous)
