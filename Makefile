@@ -87,8 +87,8 @@ chaos: setup ## kill, freeze and take away every part under load (ARGS="--only b
 poison: setup ## one tick in a hundred is bad: all end as dead letters, nothing else changes (ARGS="--seed 8")
 	@$(RUN) poison $(ARGS)
 
-bench: setup ## ticks/s, latency, peers, growth on a local cluster; build/bench.json (QUICK=1, ARGS="--only latency")
-	@$(RUN) bench $(if $(QUICK),--quick) $(ARGS)
+bench: setup ## ticks/s, latency, peers, growth on a local cluster; build/bench.json (QUICK=1 FILE=, ARGS="--only latency")
+	@$(RUN) bench $(if $(QUICK),--quick) $(if $(FILE),--file "$(FILE)") $(ARGS)
 
 audit: ready ## check every record in Kafka against the others (ARGS="--namespace NAME --complete")
 	@$(RUN) audit $(ARGS)

@@ -17,10 +17,11 @@ from statistics import fmean
 from typing import Any
 
 from connectors.market import parquet
-from connectors.market.columns import Ticks, concat
+from connectors.market.columns import concat
 from sigmaflow import stack, submit
 from sigmaflow.bench import figures, growth, latency, peers, record, stages, throughput, ticks
 from sigmaflow.bench.throughput import Case
+from sigmaflow.bench.ticks import Reference
 from sigmaflow.errors import UserError
 from sigmaflow.output import console
 from sigmaflow.settings import Settings, load
@@ -81,18 +82,18 @@ def run(quick: bool = False, only: str = "", minutes: float | None = None, file:
     wanted = _parts(only)
     plan = QUICK if quick else FULL
     plan = plan if minutes is None else replace(plan, minutes=minutes)
-    began, s, path = time.monotonic(), settings or load(), ticks.ensure(file)
+    began, s, of = time.monotonic(), settings or load(), ticks.reference(file)
     results: Results = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "quick": quick,
                         "commit": record.commit(),
                         "machine": record.machine(), "versions": record.versions(s)}
     environments = peers.environments() if "peers" in wanted else {}
     with _servers(s):
         if wanted != ("peers",):
-            _warm_up(s, plan, path, results)
+            _warm_up(s, plan, of, results)
         wait(environments.values())  # nothing is measured beside a pip
         for name, part in (("throughput", _throughput), ("peers", _peers), ("latency", _latency), ("growth", _growth)):
             if name in wanted:
-                part(s, plan, path, results)
+                part(s, plan, of, results)
                 record.write(results)
     results |= {"load_after": record.machine()["load"], "took_s": round(time.monotonic() - began)}
     record.write(results)
@@ -128,48 +129,49 @@ def _note(text: str) -> None:
     console().print(f"[bold]{text}[/]")
 
 
-def _warm_up(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+def _warm_up(settings: Settings, plan: Plan, of: Reference, results: Results) -> None:
     """A live market and a log; what they reached tells what fresh servers do."""
     seconds, rows = plan.warm_up
     _note(f"warm-up: the servers compile, {OWN.name}")
     live = latency.measure(settings, OWN.jobs, throughput.LIVE_RATE, seconds, 0.0)
-    results["warm_up"] = {"opportunity": live["opportunity"]} | (_reference(settings, OWN, path, rows) if rows else {})
+    results["warm_up"] = {"opportunity": live["opportunity"]} | (_measured(settings, OWN, of, rows) if rows else {})
 
 
-def _reference(settings: Settings, case: Case, path: Path, rows: int) -> Results:
+def _measured(settings: Settings, case: Case, of: Reference, rows: int) -> Results:
     """One throughput run over the reference ticks, checked."""
-    check = throughput.sums(rows, ticks.SUMS[rows]) if case.profile == "reference" else throughput.recomputed
-    return throughput.measure(settings, case, parquet.read(path, rows), rows, check)
+    if case.profile == "reference":
+        rows = of.portion(rows)
+        check = throughput.sums(rows, of.sums(rows))
+    else:
+        rows, check = min(rows, of.rows), throughput.recomputed
+    return throughput.measure(settings, case, parquet.read(of.path, rows), rows, check)
 
 
-def _throughput(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+def _throughput(settings: Settings, plan: Plan, of: Reference, results: Results) -> None:
     found = results.setdefault("throughput", {})
     for case, rows in plan.cases:
         _note(f"throughput: {case.name}, {rows:,} ticks")
-        found[case.name] = _reference(settings, case, path, rows)
+        found[case.name] = _measured(settings, case, of, rows)
     results["scaling"] = {name.removesuffix("/2"): round(r["ticks_per_s"] / found[name[:-2]]["ticks_per_s"] / 2, 3)
                           for name, r in found.items() if name.endswith("/2") and name[:-2] in found}
     _note("stages, in one process without Flink")
-    results["stages_us"] = {name: stages.measure(name, _some(path)) for name in ("reference", "default")}
+    some = concat(parquet.read(of.path, min(100_000, of.rows)))
+    results["stages_us"] = {name: stages.measure(name, some) for name in ("reference", "default")}
     _ratios(results)
 
 
-def _some(path: Path) -> Ticks:
-    return concat(parquet.read(path, 100_000))
-
-
-def _peers(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+def _peers(settings: Settings, plan: Plan, of: Reference, results: Results) -> None:
     """Peers; where `pipeline` was measured, it is again before and after them."""
     again = results["beside_peers"] = list[float]()
 
     def beside() -> None:
         if plan.beside and OWN.name in results.get("throughput", {}):
             _note(f"beside the peers: {OWN.name}")
-            again.append(_reference(settings, OWN, path, dict(plan.cases)[OWN])["ticks_per_s"])
+            again.append(_measured(settings, OWN, of, dict(plan.cases)[OWN])["ticks_per_s"])
 
     beside()
     _note(f"peers, {plan.peers:,} ticks")
-    results["peers"] = peers.measure(settings, path, plan.peers)
+    results["peers"] = peers.measure(settings, of, plan.peers)
     beside()
     _ratios(results)
 
@@ -183,7 +185,7 @@ def _ratios(results: Results) -> None:
         results["ratios"] = figures.ratios(rates, own)
 
 
-def _latency(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+def _latency(settings: Settings, plan: Plan, of: Reference, results: Results) -> None:
     found = results.setdefault("latency_ms", {})
     for jobs, rate in plan.rates:
         name = f"{rate:.0f}" if jobs == "one" else f"{jobs}/{rate:.0f}"
@@ -191,7 +193,7 @@ def _latency(settings: Settings, plan: Plan, path: Path, results: Results) -> No
         found[name] = latency.measure(settings, jobs, rate, plan.latency_s, plan.warm_s)
 
 
-def _growth(settings: Settings, plan: Plan, path: Path, results: Results) -> None:
+def _growth(settings: Settings, plan: Plan, of: Reference, results: Results) -> None:
     found = results.setdefault("growth", {})
     for count in plan.symbols:
         _note(f"growth: {count:,} symbols")

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import orjson
 from confluent_kafka.admin import AdminClient
 
 import schemas
@@ -26,14 +28,15 @@ from connectors import broker, topics
 from connectors.consume import messages
 from connectors.market import parquet
 from connectors.ticks import TickWriter
+from jobs.chain.messages import DECISIONS, FILLS
 from jobs.chain.shard import TICKS
 from sigmaflow import supervise
 from sigmaflow.bench import cpu, figures
-from sigmaflow.bench.ticks import SUMS
+from sigmaflow.bench.ticks import PEERS as PROGRAMS
+from sigmaflow.bench.ticks import Reference
 from sigmaflow.runs import send
 from sigmaflow.settings import ROOT, Settings
 
-PROGRAMS = ROOT / "tests" / "bench" / "peers"
 ENVIRONMENTS = ROOT / "build" / "peers"
 TIMEOUT_S = 600
 
@@ -42,28 +45,31 @@ TIMEOUT_S = 600
 class Peer:
     """A program, and the part of the ticks that it gets: a slow one is measured over fewer.
 
-    `plain`: with the strategy as it is written by hand in Python, not the numba kernel that the others share.
+    Those with Kafka write a row for each tick and the fills, as bench/SEMANTICS.md has them. `kind` is what is another
+    way: PLAIN, the strategy as it is written by hand in Python, not the numba kernel that the others share; FEW, fills
+    only.
     """
 
     environment: str
     program: str
     share: float = 1.0
     kafka: bool = True
-    plain: bool = False
+    kind: str = ""
 
     @property
     def name(self) -> str:
         """Its place in the results.
 
-        >>> Peer("kafka-loop", "kafka_loop.py", plain=True).name
+        >>> Peer("kafka-loop", "kafka_loop.py", kind=PLAIN).name
         'kafka-loop-plain'
         """
-        return self.environment + ("-plain" if self.plain else "")
+        return "-".join(filter(None, (self.environment, self.kind)))
 
 
-PEERS = (Peer("kafka-loop", "kafka_loop.py"), Peer("kafka-loop", "kafka_loop.py", plain=True),
-         Peer("bytewax", "bytewax_flow.py", 0.5), Peer("quix-state", "quix_state.py", 0.25),
-         Peer("quix-state", "quix_state.py", 0.25, plain=True),
+PLAIN, FEW = "plain", "fills"
+PEERS = (*(Peer("kafka-loop", "kafka_loop.py", kind=kind) for kind in ("", PLAIN, FEW)),
+         Peer("bytewax", "bytewax_flow.py", 0.5),
+         *(Peer("quix-state", "quix_state.py", 0.25, kind=kind) for kind in ("", PLAIN, FEW)),
          Peer("nautilus", "nautilus_orders.py", kafka=False))
 
 
@@ -98,64 +104,63 @@ def environments() -> dict[str, Future[Path]]:
     return found
 
 
-def measure(settings: Settings, file: Path, rows: int) -> dict[str, Any]:
-    """Every peer over its share of so many rows of the file, one after another, when all environments are there."""
+def measure(settings: Settings, reference: Reference, rows: int) -> dict[str, Any]:
+    """Every peer over its share of so many rows of the ticks, one after another, when all environments are there."""
     topics.setup(settings, quiet=True)
     pythons = environments()
     wait(pythons.values())
     found: dict[str, Any] = {}
     for peer in PEERS:
         try:
-            found[peer.name] = one(settings, peer, pythons[peer.environment].result(), file,
-                                   portion(rows * peer.share))
+            found[peer.name] = one(settings, peer, pythons[peer.environment].result(), reference,
+                                   reference.portion(rows * peer.share))
         except Unusable as reason:
             found[peer.name] = {"reason": str(reason)}
     return found
 
 
-def portion(rows: float) -> int:
-    """The largest number of rows with known checksums that is not above this one, or the smallest.
-
-    >>> portion(250_000), portion(5.0)
-    (200000, 20000)
-    """
-    return max((count for count in SUMS if count <= rows), default=min(SUMS))
-
-
-def one(settings: Settings, peer: Peer, python: Path, file: Path, count: int) -> dict[str, Any]:
+def one(settings: Settings, peer: Peer, python: Path, reference: Reference, count: int) -> dict[str, Any]:
     """Rate and cost of one peer in its environment. Raises Unusable."""
+    file, sums = reference.path, reference.sums(count)
     state = ENVIRONMENTS / f"{peer.name}-state"
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
     try:
         if not peer.kafka:
-            return _run(settings, peer, python, ["--ticks", str(file), "--count", str(count)], count)
-        with _topics(settings, f"bench-{time.time_ns():x}.{peer.name}") as (ticks, fills):
+            return _run(settings, peer, python, ["--ticks", str(file), "--count", str(count)], count, sums)
+        with _topics(settings, f"bench-{time.time_ns():x}.{peer.name}") as (ticks, fills, rows):
             send(TickWriter(settings, ticks), parquet.read(file, count), count)
             arguments = ["--bootstrap", settings.kafka.bootstrap, "--ticks", ticks, "--fills", fills,
-                         "--count", str(count), "--state", str(state), *(["--plain"] if peer.plain else [])]
-            result = _run(settings, peer, python, arguments, count)
-            _check_fills(settings, fills, count)
+                         "--count", str(count), "--state", str(state), *(["--plain"] if peer.kind == PLAIN else []),
+                         *(["--rows", rows] if peer.kind != FEW else [])]
+            result = _run(settings, peer, python, arguments, count, sums)
+            _check_fills(settings, fills, sums)
+            if peer.kind != FEW:
+                _check_rows(settings, rows, count, sums)
             return result
     finally:
         shutil.rmtree(state, ignore_errors=True)
 
 
 @contextmanager
-def _topics(settings: Settings, prefix: str) -> Iterator[tuple[str, str]]:
-    """Topics for a peer's ticks and fills; what begins with their prefix, or is a changelog of it, goes at the end."""
+def _topics(settings: Settings, prefix: str) -> Iterator[list[str]]:
+    """Topics for a peer's ticks, fills and rows, laid out as ours: one partition for rows, as for decisions.
+
+    What begins with their prefix, or is a changelog of it, goes at the end.
+    """
     admin, known = AdminClient(broker.client(settings.kafka.bootstrap)), schemas.topics()
-    ticks, fills = f"{prefix}.ticks", f"{prefix}.fills"
-    topics.create(admin, [replace(known[TICKS], name=ticks), replace(known["fills.v1"], name=fills)])
+    names = {f"{prefix}.ticks": TICKS, f"{prefix}.fills": FILLS, f"{prefix}.rows": DECISIONS}
+    topics.create(admin, [replace(known[like], name=name) for name, like in names.items()])
     try:
-        yield ticks, fills
+        yield list(names)
     finally:
-        names = [name for name in admin.list_topics(timeout=broker.TIMEOUT_S).topics if prefix in name]
-        for answer in admin.delete_topics(names).values():
+        made = [name for name in admin.list_topics(timeout=broker.TIMEOUT_S).topics if prefix in name]
+        for answer in admin.delete_topics(made).values():
             answer.result()
 
 
-def _run(settings: Settings, peer: Peer, python: Path, arguments: list[str], count: int) -> dict[str, Any]:
+def _run(settings: Settings, peer: Peer, python: Path, arguments: list[str], count: int,
+         sums: Mapping[str, float]) -> dict[str, Any]:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONUNBUFFERED": "1",
                    "NUMBA_CACHE_DIR": str(ENVIRONMENTS / f"{peer.environment}-numba"), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([str(python), str(PROGRAMS / peer.program), *arguments], stdout=subprocess.PIPE,
@@ -171,13 +176,13 @@ def _run(settings: Settings, peer: Peer, python: Path, arguments: list[str], cou
         process.wait()
     if process.returncode:
         raise Unusable(f"it ended with {process.returncode}: {_last(output)}")
-    return result(peer.name, json.loads(output.splitlines()[-1]), count, sampler.between)
+    return result(peer.name, json.loads(output.splitlines()[-1]), count, sums, sampler.between)
 
 
-def result(name: str, said: Mapping[str, Any], count: int,
+def result(name: str, said: Mapping[str, Any], count: int, sums: Mapping[str, float],
            broker_used: Callable[[float, float], cpu.Times]) -> dict[str, Any]:
     """A peer's figures from its last line, and its broker's. Raises Unusable where its sums are not the reference's."""
-    wrong = figures.differences(said["sums"], SUMS[count])
+    wrong = figures.differences(said["sums"], sums)
     if wrong or said["ticks"] != count:
         raise Unusable(f"it gives other results: {'; '.join(wrong) or said['ticks']}")
     used = cpu.grouped(broker_used(said["ended_s"] - said["seconds"], said["ended_s"]), cpu.by_program)
@@ -187,12 +192,22 @@ def result(name: str, said: Mapping[str, Any], count: int,
             "versions": said["versions"]}
 
 
-def _check_fills(settings: Settings, topic: str, count: int) -> None:
+def _check_fills(settings: Settings, topic: str, sums: Mapping[str, float]) -> None:
     """The fills in Kafka must be those of the sums. Raises Unusable."""
-    quantities = [abs(json.loads(m.value())["quantity"]) for m in messages(topic, settings)]
-    wrong = figures.differences({"fills": len(quantities), "volume": sum(quantities)}, SUMS[count], ("fills", "volume"))
+    quantities = [abs(orjson.loads(m.value())["quantity"]) for m in messages(topic, settings)]
+    wrong = figures.differences({"fills": len(quantities), "volume": sum(quantities)}, sums, ("fills", "volume"))
     if wrong:
         raise Unusable(f"its fills in Kafka are others: {'; '.join(wrong)}")
+
+
+def _check_rows(settings: Settings, topic: str, count: int, sums: Mapping[str, float]) -> None:
+    """The rows in Kafka must be as many as the ticks, and have the sums. Raises Unusable."""
+    rows = np.array([(row["pnl"], row["s"], row["cvar"]) for row in map(
+        orjson.loads, (m.value() for m in messages(topic, settings)))])
+    found = dict(zip(("eq", "sig", "cv"), rows.sum(axis=0).tolist(), strict=True)) if len(rows) else {"eq": 0.0}
+    wrong = figures.differences(found, sums, ("eq",))
+    if wrong or len(rows) != count:
+        raise Unusable(f"its rows in Kafka are others: {'; '.join(wrong) or len(rows)}")
 
 
 def _last(text: str) -> str:

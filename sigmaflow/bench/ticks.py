@@ -1,11 +1,17 @@
 """The reference ticks, made once: 2,000,000 rows, the same as bench/gen_ticks.py of the shared folder writes.
 
 The stream of NumPy's PCG64 settles every row; the digest tells at once where a version of NumPy draws otherwise.
+Another file of that form, as the same program writes it with another seed, has the sums of the peers' kernel.
 """
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from connectors.market import parquet
 from sigmaflow.errors import UserError
 from sigmaflow.settings import ROOT
 
+PEERS = ROOT / "tests" / "bench" / "peers"
+"""What others would write, and knows nothing of the chain."""
 FILE = ROOT / "build" / "bench" / "ticks.parquet"
 ROWS, SEED, SYMBOLS = 2_000_000, 20240102, 10
 DOLLARS = (48, 62, 75, 90, 104, 121, 150, 183, 220, 270)
@@ -40,12 +49,40 @@ SUMS: dict[int, dict[str, float]] = {
 """Checksums over the first rows, as nineteen independent programs agree on them (bench/reference.json)."""
 
 
-def ensure(file: Path | None = None) -> Path:
-    """The Parquet file of ticks: the given one, or the bench's own, made where it is missing. Raises UserError."""
-    if file is not None:
-        if not file.is_file():
-            raise UserError("bench", f"{file} must be a Parquet file of ticks", "there is none", "leave FILE out")
-        return file
+@dataclass(frozen=True)
+class Reference:
+    """A file of reference ticks: its rows, and the checksums that its first ones must give."""
+
+    path: Path
+    rows: int
+
+    def portion(self, wanted: float) -> int:
+        """The rows to take for so many wanted: as many as there are; of our own file a number with published sums."""
+        if self.path != FILE:
+            return min(int(wanted), self.rows)
+        return max((count for count in SUMS if count <= wanted), default=min(SUMS))
+
+    def sums(self, count: int) -> dict[str, float]:
+        """Checksums over the first rows."""
+        return SUMS[count] if self.path == FILE else computed(self.path, count)
+
+
+@cache
+def computed(path: Path, count: int) -> dict[str, float]:
+    """The sums of the peers' kernel over a file's first rows: it shares no code with the chain."""
+    ran = subprocess.run([sys.executable, str(PEERS / "sums.py"), "--ticks", str(path), "--count", str(count)],
+                         capture_output=True, text=True, cwd=PEERS, check=True)
+    found: dict[str, float] = json.loads(ran.stdout)
+    return found
+
+
+def reference(file: Path | None = None) -> Reference:
+    """The given file, or the bench's own, made where it is missing. Raises UserError for a file of another form."""
+    path = _own() if file is None else file.resolve()
+    return Reference(path, parquet.open_parquet(path).metadata.num_rows)
+
+
+def _own() -> Path:
     if not FILE.exists():
         FILE.parent.mkdir(parents=True, exist_ok=True)
         fresh = FILE.with_suffix(".new")

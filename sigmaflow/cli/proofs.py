@@ -97,7 +97,7 @@ def bench(
     only: Annotated[str, typer.Option(help="Of throughput, peers, latency and growth, with commas; all when left out.")
                     ] = "",
     minutes: Annotated[float | None, typer.Option(min=0, help="Length of the run over time; 0 leaves it out.")] = None,
-    file: Annotated[Path | None, typer.Option(help="The reference ticks; made when left out.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Other ticks as bench/gen_ticks.py writes them.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure throughput, latency, peers and growth on a local cluster; exits 1 when a figure to reach is missed."""

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from sigmaflow.backtest import engine, inputs
 from sigmaflow.backtest.inputs import Input
-from sigmaflow.bench.ticks import ensure
+from sigmaflow.bench.ticks import reference
 from udfs import profiles
 
 BINANCE = Path(__file__).parents[3] / "shared" / "data" / "binance_spot"
@@ -36,7 +36,7 @@ def once(given: Input, profile: profiles.Profile) -> tuple[float, float]:
 def main() -> None:
     """Print all figures."""
     with TemporaryDirectory() as folder:
-        given = inputs.from_files([ensure()], Path(folder) / "reference", lambda share: None, ROWS)
+        given = inputs.from_files([reference().path], Path(folder) / "reference", lambda share: None, ROWS)
         print(*figures("the reference file", given), sep="\n", flush=True)
         if BINANCE.exists():
             given = inputs.from_files(sorted(BINANCE.glob("*.gz")), Path(folder) / "binance", lambda share: None)

@@ -1,6 +1,6 @@
 """The strategy on Bytewax: Kafka in, keyed batches, Kafka out, recovery on (state to SQLite each second).
 
-    python bytewax_flow.py --bootstrap HOST:PORT --ticks TOPIC --fills TOPIC --count N --state DIR
+    python bytewax_flow.py --bootstrap HOST:PORT --ticks TOPIC --fills TOPIC --rows TOPIC --count N --state DIR
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
-from strategy import STATE, Clock, arguments, many, warm_up
+from strategy import ROW, STATE, Clock, arguments, many, warm_up
 
 CLOCK = Clock()
 ENDED: dict[str, np.ndarray] = {}
@@ -30,9 +30,10 @@ class Strategy(StatefulBatchLogic):
     def on_batch(self, values):
         offsets = np.zeros(len(values) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])
-        traded = np.empty((len(values), 2))
-        many(self.state, 0, np.frombuffer(b"".join(values), np.uint8), offsets[:-1], traded)
-        return traded[~np.isnan(traded[:, 0])].tolist(), StatefulBatchLogic.RETAIN
+        times, rows, traded = np.empty(len(values), np.int64), np.empty((len(values), len(ROW))), np.empty(
+            (len(values), 2))
+        many(self.state, 0, np.frombuffer(b"".join(values), np.uint8), offsets[:-1], times, rows, traded)
+        return zip(times.tolist(), rows.tolist(), traded.tolist(), strict=True), StatefulBatchLogic.RETAIN
 
     def snapshot(self):
         return self.state.tobytes()
@@ -48,10 +49,17 @@ def keyed(messages):
     return [(NAMES.get(m.key) or NAMES.setdefault(m.key, m.key.decode()), m.value) for m in messages]
 
 
-def fill(pair):
-    """A fill as a message."""
-    key, (quantity, price) = pair
-    return KafkaSinkMessage(key.encode(), orjson.dumps({"symbol": key, "quantity": quantity, "price": price}))
+def rows(made):
+    """The row of each tick as a message."""
+    return [KafkaSinkMessage(key.encode(), orjson.dumps({"symbol": key, "ts": ts, "s": s, "cvar": cvar, "pos": position,
+                                                         "pnl": pnl}))
+            for key, (ts, (s, cvar, position, pnl), _) in made]
+
+
+def fills(made):
+    """Each fill as a message."""
+    return [KafkaSinkMessage(key.encode(), orjson.dumps({"symbol": key, "quantity": quantity, "price": price}))
+            for key, (_, _, (quantity, price)) in made if quantity == quantity]
 
 
 def main() -> None:
@@ -62,9 +70,10 @@ def main() -> None:
     fast = {"fetch.queue.backoff.ms": "5", "queued.min.messages": "200000"}
     ticks = op.input("ticks", flow, KafkaSource([a.bootstrap], [a.ticks], tail=False, batch_size=4_000,
                                                 add_config=fast))
-    fills = op.stateful_batch("strategy", op.flat_map_batch("key", ticks, keyed), Strategy)
-    op.output("fills", op.map("message", fills, fill),
-              KafkaSink([a.bootstrap], a.fills, {"compression.type": "lz4", "linger.ms": "0"}))
+    made = op.stateful_batch("strategy", op.flat_map_batch("key", ticks, keyed), Strategy)
+    for topic, messages in ((a.rows, rows), (a.fills, fills)):
+        op.output(messages.__name__, op.flat_map_batch(f"messages of {messages.__name__}", made, messages),
+                  KafkaSink([a.bootstrap], topic, {"compression.type": "lz4", "linger.ms": "0"}))
     cli_main(flow, epoch_interval=timedelta(seconds=1), recovery_config=RecoveryConfig(a.state))
     CLOCK.stop()
     CLOCK.report(np.concatenate(list(ENDED.values())), ["bytewax", "confluent-kafka", "numba"],

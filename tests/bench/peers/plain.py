@@ -19,17 +19,35 @@ TIMES = 18
 def state() -> dict[str, Any]:
     """A symbol that was never seen. `mids` and `returns` are rings, `tail` the smallest returns in rising order."""
     return {"ticks": 0, "fills": 0, "direction": 0, "position": 0, "volume": 0, "mid": 0.0, "cash": 0.0, "pnl": 0.0,
-            "eq": 0.0, "sig": 0.0, "cv": 0.0, "spr": 0.0, "sum": 0.0, "squares": 0.0, "r_sum": 0.0, "r_squares": 0.0,
+            "eq": 0.0, "sig": 0.0, "cv": 0.0, "spr": 0.0, "s": 0.0, "cvar": 0.0, "sum": 0.0, "squares": 0.0,
+            "r_sum": 0.0, "r_squares": 0.0,
             "mids": [0.0] * MIDS, "returns": [0.0] * WINDOW, "tail": []}
 
 
-def quote(value: bytes) -> tuple[float, float, float, float]:
-    """Bid, ask and sizes of a tick: header of five bytes, venue, symbol, seq, two times, quote."""
+def place(value: bytes) -> int:
+    """Where a tick's times begin: header of five bytes, venue, symbol, seq, two times, quote."""
     i = 6 + (value[5] >> 1)
     i += 1 + (value[i] >> 1)
     while value[i] > 127:
         i += 1
-    return QUOTE(value, i + 1 + TIMES)
+    return i + 1
+
+
+def quote(value: bytes, at: int) -> tuple[float, float, float, float]:
+    """Bid, ask and sizes of a tick whose times begin at `at`."""
+    return QUOTE(value, at + TIMES)
+
+
+def when(value: bytes, at: int) -> int:
+    """The first of the times at `at`: nine groups of seven bits, twice the number since it is not negative."""
+    a, b, c, d, e, f, g, h, i = value[at:at + 9]
+    return (a & 127 | (b & 127) << 7 | (c & 127) << 14 | (d & 127) << 21 | (e & 127) << 28 | (f & 127) << 35
+            | (g & 127) << 42 | (h & 127) << 49 | i << 56) >> 1
+
+
+def row(symbol: str, ts: int, st: dict[str, Any]) -> dict[str, Any]:
+    """What bench/SEMANTICS.md has out of each tick."""
+    return {"symbol": symbol, "ts": ts, "s": st["s"], "cvar": st["cvar"], "pos": st["position"], "pnl": st["pnl"]}
 
 
 def push(st: dict[str, Any], n: int, r: float) -> None:
@@ -88,6 +106,7 @@ def step(st: dict[str, Any], bid: float, ask: float, bid_size: float, ask_size: 
 def trade(st: dict[str, Any], s: float, mid: float) -> int | None:
     """Order and fill where a strong signal flips side."""
     cvar = max(1e-9, -sum(st["tail"]) / TAIL)
+    st["s"], st["cvar"] = s, cvar
     st["sig"] += s
     st["cv"] += cvar
     direction = 1 if s > 0.0 else -1

@@ -1,6 +1,7 @@
 """The strategy on Quix Streams: Kafka in, fault-tolerant state in RocksDB with a changelog topic, Kafka out.
 
-    python quix_state.py --bootstrap HOST:PORT --ticks TOPIC --fills TOPIC --count N --state DIR [--plain]
+    python quix_state.py --bootstrap HOST:PORT --ticks TOPIC --fills TOPIC --count N --state DIR [--rows TOPIC]
+        [--plain]
 """
 from __future__ import annotations
 
@@ -18,22 +19,25 @@ LAST: dict = {}
 
 
 def packed(value, key, timestamp, headers, state):
-    """Decode, step, keep the state as one value of bytes; the fill where there is one."""
+    """Decode, step, keep the state as one value of bytes; the tick's row, and the fill where there is one."""
     CLOCK.start()
     held = np.frombuffer(bytearray(state.get_bytes("strategy", EMPTY)), STATE)
-    trade, quantity = one(held, 0, np.frombuffer(value, np.uint8))
+    ts, s, cvar, position, pnl, trade, quantity, mid = one(held, 0, np.frombuffer(value, np.uint8))
     LAST[key] = held.tobytes()
     state.set_bytes("strategy", LAST[key])
-    return {"symbol": key, "quantity": quantity, "price": held["mid"][0].item()} if trade else None
+    fill = {"symbol": key, "quantity": quantity, "price": mid} if trade else None
+    return {"symbol": key, "ts": ts, "s": s, "cvar": cvar, "pos": position, "pnl": pnl}, fill
 
 
 def by_hand(value, key, timestamp, headers, state):
     """The same in plain Python, the state a dict, which the framework writes as JSON."""
     CLOCK.start()
     LAST[key] = held = state.get("strategy") or plain.state()
-    quantity = plain.step(held, *plain.quote(value))
+    at = plain.place(value)
+    quantity = plain.step(held, *plain.quote(value, at))
     state.set("strategy", held)
-    return None if quantity is None else {"symbol": key, "quantity": quantity, "price": held["mid"]}
+    fill = None if quantity is None else {"symbol": key, "quantity": quantity, "price": held["mid"]}
+    return plain.row(key, plain.when(value, at), held), fill
 
 
 def main() -> None:
@@ -52,7 +56,9 @@ def main() -> None:
     ticks = app.topic(a.ticks, key_deserializer="str", value_deserializer="bytes")
     fills = app.topic(a.fills, key_serializer="str", value_serializer="json")
     frame = app.dataframe(ticks).apply(by_hand if a.plain else packed, stateful=True, metadata=True)
-    frame.filter(lambda fill: fill is not None).to_topic(fills)
+    if a.rows:
+        frame.apply(lambda made: made[0]).to_topic(app.topic(a.rows, key_serializer="str", value_serializer="json"))
+    frame.filter(lambda made: made[1] is not None).apply(lambda made: made[1]).to_topic(fills)
     app.run()
     CLOCK.stop()
     states = list(LAST.values()) if a.plain else np.frombuffer(b"".join(LAST.values()), STATE)

@@ -21,10 +21,15 @@ WINDOW, TAIL, VOL, MIDS = 500, 13, 100, 50
 STATE = np.dtype([
     ("ticks", np.int64), ("fills", np.int64), ("direction", np.int64), ("position", np.int64), ("volume", np.int64),
     ("mid", np.float64), ("cash", np.float64), ("pnl", np.float64), ("eq", np.float64), ("sig", np.float64),
-    ("cv", np.float64), ("spr", np.float64), ("sum", np.float64), ("squares", np.float64),
+    ("cv", np.float64), ("spr", np.float64), ("s", np.float64), ("cvar", np.float64), ("sum", np.float64),
+    ("squares", np.float64),
     ("mids", np.float64, (MIDS,)), ("returns", np.float64, (WINDOW,)), ("tail", np.float64, (TAIL,))])
-"""One symbol. `mids` and `returns` are rings, `tail` the smallest returns in rising order."""
+"""One symbol. `mids` and `returns` are rings, `tail` the smallest returns in rising order; `s` and `cvar` are the last
+tick's.
+"""
 
+ROW = ("s", "cvar", "pos", "pnl")
+"""What bench/SEMANTICS.md has out of each tick, behind its symbol and time."""
 FIELDS = ("fills", "volume", "pnl", "eq", "sig", "cv", "spr")
 
 
@@ -102,8 +107,8 @@ def wanted(st, bid, ask, bid_size, ask_size):
     st.spr += ask - bid
     if st.ticks <= WINDOW:
         return False, 0
-    s = score(st, bid, ask, bid_size, ask_size, mid)
-    cvar = max(1e-9, -st.tail.sum() / TAIL)
+    st.s = s = score(st, bid, ask, bid_size, ask_size, mid)
+    st.cvar = cvar = max(1e-9, -st.tail.sum() / TAIL)
     st.sig += s
     st.cv += cvar
     direction = 1 if s > 0.0 else -1
@@ -141,6 +146,12 @@ def step(st, bid, ask, bid_size, ask_size):
 
 
 @numba.njit(cache=True, inline="always")
+def note(st, row):
+    """The row of a state's last tick, its fields in the order of ROW."""
+    row[0], row[1], row[2], row[3] = st.s, st.cvar, st.position, st.pnl
+
+
+@numba.njit(cache=True, inline="always")
 def varint(buf, i):
     """An Avro long and the place after it."""
     value, shift = np.uint64(0), np.uint64(0)
@@ -156,12 +167,14 @@ def varint(buf, i):
 
 @numba.njit(cache=True)
 def quote(buf, i, out):
-    """Bid, ask and sizes of the tick whose symbol ends before i, into `out`."""
-    for _ in range(3):  # seq, ts_event, ts_recv
-        _, i = varint(buf, i)
+    """Bid, ask and sizes of the tick whose symbol ends before i, into `out`; its time."""
+    _, i = varint(buf, i)  # seq
+    ts, i = varint(buf, i)
+    _, i = varint(buf, i)  # ts_recv
     word = out.view(np.uint8)
     for k in range(32):
         word[k] = buf[i + k]
+    return ts
 
 
 @numba.njit(cache=True)
@@ -174,21 +187,29 @@ def symbol(buf, i):
 
 @numba.njit(cache=True)
 def one(states, slot, buf):
-    """Decode one message and take the step of its symbol's state."""
+    """Decode one message and take the step of its symbol's state.
+
+    Its time, the fields of its row, whether it traded, how much, and the mid.
+    """
     out = np.empty(4)
     _, end = symbol(buf, 0)
-    quote(buf, end, out)
-    return step(states[slot], out[0], out[1], out[2], out[3])
+    ts = quote(buf, end, out)
+    st = states[slot]
+    trade, quantity = step(st, out[0], out[1], out[2], out[3])
+    return ts, st.s, st.cvar, st.position, st.pnl, trade, quantity, st.mid
 
 
 @numba.njit(cache=True)
-def many(states, slot, buf, offsets, traded):
-    """The same for messages of one symbol, one after another; `traded` gets their quantities, NaN for none."""
+def many(states, slot, buf, offsets, times, rows, traded):
+    """The same for messages of one symbol, one after another, with their rows; `traded` gets their quantities, NaN for
+    none, and mids.
+    """
     out = np.empty(4)
     for n in range(len(offsets)):
         _, end = symbol(buf, offsets[n])
-        quote(buf, end, out)
+        times[n] = quote(buf, end, out)
         trade, quantity = step(states[slot], out[0], out[1], out[2], out[3])
+        note(states[slot], rows[n])
         traded[n, 0] = quantity if trade else np.nan
         traded[n, 1] = states[slot].mid
 
@@ -208,7 +229,7 @@ def warm_up() -> None:
     """Compile everything before the clock starts, for read-only buffers as they come from bytes."""
     states, message = np.zeros(1, STATE), np.frombuffer(BLANK, np.uint8)
     one(states, 0, message)
-    many(states, 0, message, np.zeros(1, np.int64), np.zeros((1, 2)))
+    many(states, 0, message, np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros((1, len(ROW))), np.zeros((1, 2)))
 
 
 def arguments(name: str) -> argparse.Namespace:
@@ -217,6 +238,7 @@ def arguments(name: str) -> argparse.Namespace:
     p.add_argument("--bootstrap", default="")
     p.add_argument("--ticks", default="", help="topic to read, or a Parquet file for a peer without Kafka")
     p.add_argument("--fills", default="", help="topic to write")
+    p.add_argument("--rows", default="", help="topic for a row of each tick; without it there are fills only")
     p.add_argument("--count", type=int, required=True, help="ticks there are")
     p.add_argument("--state", default="", help="folder for state that outlives the process")
     p.add_argument("--plain", action="store_true", help="the strategy in plain Python, not as a kernel")

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,14 +113,15 @@ def test_samples_are_linear_between_two_moments() -> None:
 
 
 def test_a_peer_with_other_sums_gives_no_figure() -> None:
-    said = {"ticks": 20_000, "seconds": 2.0, "cpu_s": 1.0, "ended_s": 12.0, "sums": dict(ticks.SUMS[20_000]),
+    sums = ticks.SUMS[20_000]
+    said: dict[str, Any] = {"ticks": 20_000, "seconds": 2.0, "cpu_s": 1.0, "ended_s": 12.0, "sums": sums,
             "note": "", "versions": {}}
-    good = peers.result("loop", said, 20_000, lambda start, end: {("kafka", "x"): 0.1 * (end - start)})
+    good = peers.result("loop", said, 20_000, sums, lambda start, end: {("kafka", "x"): 0.1 * (end - start)})
     assert good["ticks_per_s"] == 10_000 and good["cpu_us_by_program"] == {"loop": 50.0, "kafka": 10.0}
     with pytest.raises(peers.Unusable, match="fills 1, not 462"):
-        peers.result("loop", said | {"sums": said["sums"] | {"fills": 1}}, 20_000, lambda start, end: {})
+        peers.result("loop", said | {"sums": said["sums"] | {"fills": 1}}, 20_000, sums, lambda start, end: {})
     with pytest.raises(peers.Unusable, match="19"):
-        peers.result("loop", said | {"ticks": 19}, 20_000, lambda start, end: {})
+        peers.result("loop", said | {"ticks": 19}, 20_000, sums, lambda start, end: {})
 
 
 def test_an_environment_that_cannot_be_made_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,19 +186,27 @@ def plain() -> Any:
     return _beside_the_peers("plain")
 
 
-@numba.njit
-def _loop(step, states, slot, bid, ask, bid_size, ask_size):  # type: ignore[no-untyped-def]
-    for n in range(len(slot)):
-        step(states[slot[n]], bid[n], ask[n], bid_size[n], ask_size[n])
-
-
 @pytest.mark.parametrize("rows", [1, 400, 6_000])
-def test_the_peers_strategy_is_the_reference(strategy: Any, rows: int) -> None:
-    columns = plain_ticks(rows, symbols=3)
-    states = np.zeros(3, strategy.STATE)
-    own = [columns[name].astype(np.float64) for name in ("bid", "ask", "bid_size", "ask_size")]
-    _loop(strategy.step, states, columns["symbol"], *own)
-    assert figures.differences(strategy.sums(states), checksums(columns)) == []
+def test_the_peers_strategy_is_the_reference(rows: int) -> None:
+    columns, program = plain_ticks(rows, symbols=3), _beside_the_peers("sums")
+    found = program.checksums(columns["symbol"], [columns[name] for name in program.QUOTE])
+    assert figures.differences(found, checksums(columns)) == [] and found["ticks"] == rows
+
+
+def test_sums_of_another_file_are_computed(tmp_path: Path) -> None:
+    columns = plain_ticks(3_000, symbols=3)
+    file = tmp_path / "ticks.parquet"
+    pq.write_table(pa.table(columns | {"symbol": [f"S{n}" for n in columns["symbol"].tolist()]}), file)
+    of = ticks.reference(file)
+    assert of.portion(5_000) == of.rows == 3_000 and of.portion(2_000) == 2_000
+    wanted = checksums({name: column[:2_000] for name, column in columns.items()})
+    assert figures.differences(of.sums(2_000), wanted) == []
+
+
+def test_of_our_own_ticks_as_many_are_taken_as_have_published_sums() -> None:
+    own = ticks.Reference(ticks.FILE, ticks.ROWS)
+    assert own.portion(250_000) == 200_000 and own.portion(5) == 20_000
+    assert own.sums(200_000) == ticks.SUMS[200_000]
 
 
 @pytest.mark.parametrize("rows", [1, 400, 6_000])
@@ -209,6 +219,7 @@ def test_the_peers_plain_strategy_is_the_reference(strategy: Any, plain: Any, ro
         fills += plain.step(states[slot], *quote) is not None
     found = strategy.sums(states)
     assert figures.differences(found, checksums(columns)) == [] and found["fills"] == fills and found["ticks"] == rows
+    assert sum(plain.row("A", 0, state)["pnl"] for state in states) == found["pnl"]
 
 
 def test_the_peers_decoders_read_our_ticks(strategy: Any, plain: Any) -> None:
@@ -221,7 +232,8 @@ def test_the_peers_decoders_read_our_ticks(strategy: Any, plain: Any) -> None:
     for n, message in enumerate(messages):
         buf = np.frombuffer(message, np.uint8)
         start, end = strategy.symbol(buf, 0)
-        strategy.quote(buf, end, out)
+        ts = strategy.quote(buf, end, out)
         assert message[start:end].decode() == chunk.instruments[chunk.instrument[n]][1]
         assert out.tolist() == [chunk.bid[n], chunk.ask[n], chunk.bid_size[n], chunk.ask_size[n]]
-        assert plain.quote(message) == tuple(out)
+        at = plain.place(message)
+        assert plain.quote(message, at) == tuple(out) and plain.when(message, at) == ts == chunk.ts_event[n]
