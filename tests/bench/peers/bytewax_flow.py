@@ -33,7 +33,7 @@ class Strategy(StatefulBatchLogic):
         times, rows, traded = np.empty(len(values), np.int64), np.empty((len(values), len(ROW))), np.empty(
             (len(values), 2))
         many(self.state, 0, np.frombuffer(b"".join(values), np.uint8), offsets[:-1], times, rows, traded)
-        return zip(times.tolist(), rows.tolist(), traded.tolist(), strict=True), StatefulBatchLogic.RETAIN
+        return list(zip(times.tolist(), rows.tolist(), traded.tolist(), strict=True)), StatefulBatchLogic.RETAIN
 
     def snapshot(self):
         return self.state.tobytes()
