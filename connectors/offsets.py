@@ -5,12 +5,39 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import OFFSET_INVALID, Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 
 from connectors import broker
 
 TIMEOUT_S = 5.0
+
+
+def listed(admin: AdminClient, asked: Mapping[TopicPartition, OffsetSpec], committed: bool = False,
+           timeout_s: float = TIMEOUT_S) -> dict[TopicPartition, ListOffsetsResultInfo]:
+    """What the broker answers about each partition; with `committed` as readers of committed records see it.
+
+    Raises KafkaException where the broker does not answer. Two habits of the client end here: after a crash of the
+    broker it asks with the leaders' epochs of before, and is refused, until it looks at the topics again some minutes
+    later; and where the connection is lost under a question, it gives the offset that means none in place of an error.
+    """
+    try:
+        return _listed(admin, asked, committed, timeout_s)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.FENCED_LEADER_EPOCH:
+            raise
+    admin.list_topics(timeout=timeout_s)
+    return _listed(admin, asked, committed, timeout_s)
+
+
+def _listed(admin: AdminClient, asked: Mapping[TopicPartition, OffsetSpec], committed: bool, timeout_s: float
+            ) -> dict[TopicPartition, ListOffsetsResultInfo]:
+    level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    answers = admin.list_offsets(dict(asked), isolation_level=level, request_timeout=timeout_s)
+    found = {at: future.result() for at, future in answers.items()}
+    if any(info.offset == OFFSET_INVALID for info in found.values()):
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+    return found
 
 
 def end_offsets(admin: AdminClient, topics: Iterable[str], committed: bool = False) -> dict[str, int]:
@@ -30,10 +57,8 @@ def end_offsets(admin: AdminClient, topics: Iterable[str], committed: bool = Fal
     }
     found: Counter[str] = Counter()
     if wanted:
-        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        answers = admin.list_offsets(wanted, isolation_level=level, request_timeout=TIMEOUT_S)
-        for partition, future in answers.items():
-            found[partition.topic] += future.result().offset
+        for partition, info in listed(admin, wanted, committed).items():
+            found[partition.topic] += info.offset
     return dict(found)
 
 

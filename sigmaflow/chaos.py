@@ -23,6 +23,7 @@ from connectors import simulate
 from connectors.market.simulator import Config
 from jobs.chain.options import LIVE_MS
 from sigmaflow import probes, supervise, trials
+from sigmaflow.errors import Failed
 from sigmaflow.output import console
 from sigmaflow.programs import base_environment
 from sigmaflow.runs import Run
@@ -139,9 +140,12 @@ def _kill_taskmanagers(run: Run, rng: random.Random) -> None:
 
 def _kill_worker(run: Run, rng: random.Random) -> None:
     """SIGKILL for every Python process of Apache Beam under the TaskManagers."""
-    workers = [process for process in supervise.processes(run.settings) if _is_worker(process)]
+    workers, began = list[psutil.Process](), time.monotonic()
+    while not workers and time.monotonic() - began < RECOVERY_S:
+        workers = [process for process in supervise.processes(run.settings) if _is_worker(process)]
     if not workers:
-        raise Impossible("no Python worker process was found")
+        raise Failed("chaos", "a job in process mode must have Python workers", f"none came in {RECOVERY_S:.0f} s",
+                     f"read the TaskManagers' logs in {run.settings.log_dir}")
     for process in workers:
         process.kill()
 

@@ -354,12 +354,13 @@ def newest_record(settings: Settings) -> float | None:
 
     import schemas
     from connectors import broker
+    from connectors.offsets import listed
 
     admin, known = AdminClient(broker.client(settings.kafka.bootstrap)), schemas.topics()
     present = broker.metadata(admin, settings.kafka.bootstrap, "doctor")
     asked = {TopicPartition(name, p): OffsetSpec.max_timestamp() for name in ("market.ticks.v1", "decisions.v1")
              if name in present for p in range(known[name].partitions)}
-    stamps = [future.result().timestamp for future in admin.list_offsets(asked).values()] if asked else []
+    stamps = [info.timestamp for info in listed(admin, asked).values()] if asked else []
     return max(stamps) / 1e3 if stamps and max(stamps) > 0 else None
 
 

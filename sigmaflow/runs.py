@@ -16,14 +16,14 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import schemas
 from connectors import broker, pace, topics
 from connectors.market.columns import Ticks
-from connectors.offsets import Groups
+from connectors.offsets import Groups, listed
 from connectors.ticks import TOPIC as TICKS
 from connectors.ticks import TickWriter
 from jobs.chain.plans import JOBS, READS
@@ -180,11 +180,9 @@ class Run:
         names = {self._read(t.name): t.name for t in schemas.topics().values()}
         asked = {TopicPartition(name, p): OffsetSpec.latest()
                  for name, own in names.items() for p in range(schemas.topics()[own].partitions)}
-        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        found = self._admin.list_offsets(asked, isolation_level=level, request_timeout=20)
         ends: dict[str, list[int]] = {t.name: [0] * t.partitions for t in schemas.topics().values()}
-        for at, future in found.items():
-            ends[names[at.topic]][at.partition] = future.result().offset
+        for at, info in listed(self._admin, asked, committed, timeout_s=20).items():
+            ends[names[at.topic]][at.partition] = info.offset
         return ends
 
     def ends(self) -> dict[str, int]:

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 import schemas
 from connectors import broker, topics
-from connectors.offsets import Groups
+from connectors.offsets import Groups, listed
 from jobs.chain.plans import READS
 from sigmaflow import submit
 from sigmaflow.errors import UserError
@@ -73,8 +73,7 @@ def wanted(namespace: str, topic: str, present: Iterable[str]) -> list[str]:
 
 def _offsets(admin: AdminClient, partitions: Mapping[str, int], spec: OffsetSpec) -> dict[Place, int]:
     asked = {TopicPartition(name, p): spec for name, count in partitions.items() for p in range(count)}
-    answers = admin.list_offsets(asked, request_timeout=TIMEOUT_S)
-    return {(at.topic, at.partition): future.result().offset for at, future in answers.items()}
+    return {(at.topic, at.partition): info.offset for at, info in listed(admin, asked, timeout_s=TIMEOUT_S).items()}
 
 
 def _retention(admin: AdminClient, names: Iterable[str]) -> dict[str, int]:

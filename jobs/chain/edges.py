@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors import broker
 from connectors.confirmed import ConfirmedWriter
+from connectors.offsets import listed
 from jobs.chain.chained import Chained
 from jobs.chain.commands import Command, Indicator, Ruling, command, ruling
 from jobs.chain.messages import RecordReader
@@ -132,8 +133,8 @@ class BrokerEdges:
 
     def _ask(self, count: int, spec: OffsetSpec) -> list[int]:
         asked = {TopicPartition(self.ticks, partition): spec for partition in range(count)}
-        found = self._admin.list_offsets(asked, request_timeout=TIMEOUT_S)
-        return [int(future.result().offset) for _, future in sorted(found.items(), key=lambda item: item[0].partition)]
+        found = listed(self._admin, asked, timeout_s=TIMEOUT_S)
+        return [int(info.offset) for _, info in sorted(found.items(), key=lambda item: item[0].partition)]
 
     def frontiers(self) -> list[Frontier]:
         """All frontiers of this account, the recorded ones first."""

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 import schemas
 from connectors import broker, consume
+from connectors.offsets import listed
 from connectors.registry import Registry, RegistryError
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
@@ -145,11 +146,10 @@ def _versions(registry: Registry, topics: Sequence[str]) -> dict[str, dict[int, 
 def _places(admin: AdminClient, settings: Settings, name: str, committed: bool) -> list[Place]:
     """Partitions of a topic with their first and next offsets; `committed` ends where a transaction is still open."""
     count = broker.partitions(admin, settings.kafka.bootstrap, name, "audit")
-    level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
 
     def ask(spec: OffsetSpec) -> list[int]:
-        found = admin.list_offsets({TopicPartition(name, p): spec for p in range(count)}, isolation_level=level)
-        return [future.result().offset for _, future in sorted(found.items(), key=lambda item: item[0].partition)]
+        found = listed(admin, {TopicPartition(name, p): spec for p in range(count)}, committed, timeout_s=20)
+        return [info.offset for _, info in sorted(found.items(), key=lambda item: item[0].partition)]
 
     return [Place(name, p, *bounds) for p, bounds in enumerate(zip(ask(OffsetSpec.earliest()), ask(OffsetSpec.latest()),
                                                                    strict=True))]

@@ -7,22 +7,21 @@ and decisions go the same way in the same transactions, one a tick: both are rep
 """
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from confluent_kafka import Message
 from numpy.typing import NDArray
 
-import schemas
 from connectors.consume import messages
 from connectors.market.simulator import Config
-from connectors.registry import Registry
 from jobs.chain.messages import DECISIONS, FILLS
 from jobs.chain.options import LIVE_MS
 from jobs.chain.shard import TICKS
-from schemas.codec import Decoder
 from sigmaflow.bench import cpu, throughput
 from sigmaflow.bench.figures import percentiles
-from sigmaflow.bench.load import Stream, appended, place, reading, send, stamp_by_broker
+from sigmaflow.bench.load import Stream, appended, decoded, joined, place, reading, send, stamp_by_broker
 from sigmaflow.runs import Run
 from sigmaflow.settings import Settings
 
@@ -33,19 +32,22 @@ READ = {"fill": Stream(FILLS, False), "fill_committed": Stream(FILLS, True),
 MS = 1_000_000
 
 
-def measure(settings: Settings, jobs: str, rate: float, seconds: float, warm_s: float,
-            profile: str = "default") -> dict[str, Any]:
-    """Latencies by kind, of ticks that were due after `warm_s`."""
+def measure(settings: Settings, jobs: str, rate: float, seconds: float, warm_s: float, profile: str = "default",
+            read: Mapping[str, Stream] = READ) -> dict[str, Any]:
+    """Latencies by kind, of ticks that were due after `warm_s`.
+
+    Of what is `read` they are those of a reader, which takes processor time from the chain.
+    """
     config = Config(seed=11, rate=rate, count=int(rate * (warm_s + seconds)))
     with Run("bench", profile, jobs, taps=OPPORTUNITIES if jobs == "one" else "", settings=settings, servers=False,
              batch_ms=LIVE_MS) as run:
         stamp_by_broker(settings, list(APPENDED.values()), run.namespace)
-        with reading(list(READ.values()), run.namespace) as reader:
+        with reading(list(read.values()), run.namespace) as reader:
             with cpu.Sampler(cpu.stack_processes(settings)) as sampler:
                 sender = send(config, run.topic(TICKS))
                 sender.wait()
                 run.settle()
-            arrived = dict(zip(READ, reader.read(), strict=True))
+            arrived = dict(zip(read, reader.read(), strict=True))
         arrived |= {kind: appended(settings, name, run.namespace) for kind, name in APPENDED.items()}
         at, due = due_times(settings, run.topic(TICKS))
     first_ns = int(due.min()) + int(warm_s * 1e9)
@@ -58,13 +60,15 @@ def measure(settings: Settings, jobs: str, rate: float, seconds: float, warm_s: 
 
 def due_times(settings: Settings, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Place of every tick of a topic, in rising order, and when each was due, ns."""
-    topic = schemas.topics()[TICKS]
-    decoder = Decoder(schemas.load(topic.schema), Registry(settings.registry.url).versions(topic.subject))
-    every = list(messages(name, settings))
-    due = decoder.decode([m.value() for m in every]).columns["ts_recv"]
-    at = place(np.array([m.partition() for m in every], np.int64), np.array([m.offset() for m in every], np.int64))
+    at, due = joined([(_places(piece), columns["ts_recv"])
+                      for columns, piece in decoded(settings, TICKS, messages(name, settings))])
     order = np.argsort(at)
     return at[order], due[order]
+
+
+def _places(piece: Sequence[Message]) -> NDArray[np.int64]:
+    return place(np.array([message.partition() for message in piece], np.int64),
+                 np.array([message.offset() for message in piece], np.int64))
 
 
 def latencies(ticks: NDArray[np.int64], moment_ns: NDArray[np.int64], at: NDArray[np.int64], due_ns: NDArray[np.int64],

@@ -8,9 +8,10 @@ import gc
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -25,12 +26,14 @@ from connectors.consume import messages
 from connectors.market.simulator import Config
 from connectors.registry import Registry
 from connectors.topics import configure
-from schemas.codec import Decoder
+from schemas.codec import Columns, Decoder
 from sigmaflow.errors import Failed
 from sigmaflow.settings import Settings, load
 
 SPAWN = multiprocessing.get_context("spawn")
 DRAIN = 10_000
+PIECE = 100_000
+"""Messages that are decoded together: all of a fast market's would take gigabytes as columns."""
 READY_S = 60.0
 
 
@@ -166,7 +169,10 @@ def _follow(settings: Settings, topics: list[str], committed: bool, namespace: s
 def _received(settings: Settings, name: str, namespace: str, kept: Kept) -> Arrived:
     read = schemas.in_run(name, namespace)
     every = [(now, message) for now, messages in kept for message in messages if message.topic() == read]
-    return _arrived(settings, name, [message for _, message in every], [now for now, _ in every])
+    found = [(place(columns["partition"], columns["offset"]),)
+             for columns, _ in decoded(settings, name, (message for _, message in every))]
+    (ticks,) = joined(found, 1)
+    return Arrived(ticks, np.array([now for now, _ in every], np.int64))
 
 
 def stamp_by_broker(settings: Settings, names: Sequence[str], namespace: str) -> None:
@@ -180,12 +186,24 @@ def appended(settings: Settings, name: str, namespace: str) -> Arrived:
 
     Nobody needs to read along for it: a reader of every message would take a sixth of two cores from the chain.
     """
-    every = list(messages(schemas.in_run(name, namespace), settings))
-    return _arrived(settings, name, every, [(message.timestamp()[1] + 1) * 1_000_000 for message in every])
+    found = [(place(columns["partition"], columns["offset"]),
+              (np.array([message.timestamp()[1] for message in piece], np.int64) + 1) * 1_000_000)
+             for columns, piece in decoded(settings, name, messages(schemas.in_run(name, namespace), settings))]
+    return Arrived(*joined(found))
 
 
-def _arrived(settings: Settings, name: str, every: Sequence[Message], at_ns: Sequence[int]) -> Arrived:
-    topic = schemas.topics()[name]
+def decoded(settings: Settings, name: str, every: Iterable[Message]) -> Iterator[tuple[Columns, list[Message]]]:
+    """Messages of a topic piece by piece, with their columns."""
+    topic, left = schemas.topics()[name], iter(every)
     decoder = Decoder(schemas.load(topic.schema), Registry(settings.registry.url).versions(topic.subject))
-    columns = decoder.decode([message.value() for message in every]).columns
-    return Arrived(place(columns["partition"], columns["offset"]), np.array(at_ns, np.int64))
+    while piece := list(islice(left, PIECE)):
+        yield decoder.decode([message.value() for message in piece]).columns, piece
+
+
+def joined(parts: Sequence[tuple[NDArray[np.int64], ...]], width: int = 2) -> list[NDArray[np.int64]]:
+    """Each of so many columns of whole numbers, its parts one behind the other.
+
+    >>> joined([(np.array([1]), np.array([2])), (np.array([3]), np.array([4]))]), joined([], 1)
+    ([array([1, 3]), array([2, 4])], [array([], dtype=int64)])
+    """
+    return [np.concatenate([np.empty(0, np.int64), *(part[n] for part in parts)]) for n in range(width)]

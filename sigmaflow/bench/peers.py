@@ -104,13 +104,16 @@ def environments() -> dict[str, Future[Path]]:
     return found
 
 
-def measure(settings: Settings, reference: Reference, rows: int) -> dict[str, Any]:
-    """Every peer over its share of so many rows of the ticks, one after another, when all environments are there."""
+def measure(settings: Settings, reference: Reference, rows: int, few: bool = True) -> dict[str, Any]:
+    """Every peer over its share of so many rows of the ticks, one after another, when all environments are there.
+
+    Those that write fills only if `few`.
+    """
     topics.setup(settings, quiet=True)
     pythons = environments()
     wait(pythons.values())
     found: dict[str, Any] = {}
-    for peer in PEERS:
+    for peer in (peer for peer in PEERS if few or peer.kind != FEW):
         try:
             found[peer.name] = one(settings, peer, pythons[peer.environment].result(), reference,
                                    reference.portion(rows * peer.share))

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 import schemas
 from connectors import broker, snapshot
-from connectors.offsets import Groups, Rates, end_offsets
+from connectors.offsets import Groups, Rates, end_offsets, listed
 from connectors.questdb import QuestDB, QuestDBError
 from sigmaflow import probes, reasons
 from sigmaflow.live import LAST_JOBS, TICKS, of_chain
@@ -287,7 +287,7 @@ def newest_ms(admin: AdminClient, topic: str) -> int | None:
     """Largest record time stamp of a topic, ms since 1970; None where it is empty."""
     asked = {TopicPartition(topic, partition): OffsetSpec.max_timestamp()
              for partition in range(schemas.topics()[topic].partitions)}
-    found = max(future.result().timestamp for future in admin.list_offsets(asked, request_timeout=5).values())
+    found = max(info.timestamp for info in listed(admin, asked).values())
     return found if found > 0 else None
 
 

@@ -99,7 +99,7 @@ def test_a_killed_taskmanager_changes_nothing(stack: Settings, file: Path, colum
         assert submit.get_json(f"{stack.flink.rest_url}/jobs/{r.job_ids[0]}/checkpoints")["counts"]["restored"] >= 1
 
 
-@pytest.mark.parametrize("fault", ["taskmanager-kill", "jobmanager-kill", "rescale"])
+@pytest.mark.parametrize("fault", ["taskmanager-kill", "jobmanager-kill", "worker-kill", "rescale"])
 def test_a_fault_under_load_loses_and_doubles_nothing(stack: Settings, fault: str) -> None:
     """The quick part of `make chaos`: the auditor and a recomputation find nothing."""
     tally = Tally()

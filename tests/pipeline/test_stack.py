@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import psutil
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from connectors.offsets import listed
 from sigmaflow import probes, submit, supervise
 from sigmaflow import stack as local
 from sigmaflow.errors import UserError
@@ -39,10 +41,13 @@ def test_a_taken_port_is_named_with_its_setting(stack: Settings) -> None:
 def test_a_killed_broker_comes_back_with_its_topics(stack: Settings) -> None:
     admin = AdminClient({"bootstrap.servers": stack.kafka.bootstrap, "log_level": 0})
     admin.create_topics([NewTopic("stack.test", 1, 1)])["stack.test"].result(20)
+    end = {TopicPartition("stack.test", 0): OffsetSpec.latest()}
+    assert [info.offset for info in listed(admin, end).values()] == [0]
     first = supervise.states(stack)["kafka"]["pid"]
     psutil.Process(first).kill()
     wait_for("another broker process", lambda: supervise.states(stack)["kafka"]["pid"] not in (0, first))
     wait_for("the broker's answer", lambda: probes.answers(probes.kafka, stack))
+    assert [info.offset for info in listed(admin, end).values()] == [0]  # though the client knows an older leader
     assert "stack.test" in admin.list_topics(timeout=20).topics
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
+
+import pytest
 
 from jobs.chain.messages import NEXT, Emission, MicroBatch
 from jobs.chain.meters import Seen
 from jobs.chain.microbatch import FlinkStore, MicroBatchOperator
 from jobs.chain.packing import BATCHES, CHECKPOINT, OPEN, pack_batch
+from sigmaflow.settings import ROOT
 from udfs.stage import Store
+
+WORKER = """
+import builtins
+from pyflink.fn_execution.beam.beam_sdk_worker_main import CustomPrint
+builtins.print = CustomPrint(print).print
+import {}
+"""
+"""What a worker of process mode does before it unpickles what a job has sent."""
 
 
 class State(dict[str, bytes]):
@@ -204,3 +217,10 @@ def test_timers_from_before_a_restart_add_no_beats() -> None:
     subtask.now = 1_050
     subtask.fire(0, 1_050)
     assert subtask.worker.beats == 1 and subtask.timers == [1_050, 1_100]
+
+
+@pytest.mark.parametrize("module", ["jobs.chain.microbatch", "udfs.pandas_udfs"])
+def test_a_worker_of_process_mode_can_import_it(module: str) -> None:
+    """PyFlink puts a method in print's place there, and numba looks print up by its name."""
+    ran = subprocess.run([sys.executable, "-c", WORKER.format(module)], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
