@@ -181,7 +181,7 @@ TARGETS = (
     _latency("tick to fill at 2,000/s, committed: p95 ms", "2000", "fill_committed", "p95", COMMIT_MS + 100),
     _latency("six jobs, tick to fill at 2,000/s, not committed: p95 ms", "six/2000", "fill", "p95", 250),
     _latency("six jobs, tick to fill at 2,000/s, committed: p95 ms", "six/2000", "fill_committed", "p95",
-             COMMIT_MS + 250),
+             COMMIT_MS + 100),
     _flat("state in a checkpoint", "checkpoint_bytes"),
     _flat("duration of a checkpoint", "checkpoint_ms"),
     _flat("memory of the TaskManagers", "taskmanagers_mb"),
