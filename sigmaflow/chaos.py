@@ -143,6 +143,7 @@ def _kill_worker(run: Run, rng: random.Random) -> None:
     workers, began = list[psutil.Process](), time.monotonic()
     while not workers and time.monotonic() - began < RECOVERY_S:
         workers = [process for process in supervise.processes(run.settings) if _is_worker(process)]
+        time.sleep(0.1)
     if not workers:
         raise Failed("chaos", "a job in process mode must have Python workers", f"none came in {RECOVERY_S:.0f} s",
                      f"read the TaskManagers' logs in {run.settings.log_dir}")

@@ -49,8 +49,8 @@ class Plan:
     ticks in long ones.
     """
     peers: int
-    """Ticks of theirs: some get slower with their number, NautilusTrader twice as slow from 200,000 to 1,000,000."""
-    few: bool
+    """Ticks of theirs. Some get slower with their number: NautilusTrader takes 12 us of 200,000, 20 of a million."""
+    fills_only: bool
     """Whether peers that write fills only are measured too."""
     beside: bool
     """Whether `pipeline` runs before and after its peers again: a shared machine's speed changes in minutes."""
@@ -68,13 +68,13 @@ FULL = Plan(
                 for jobs, profile, rows in (("one", "reference", 2_000_000), ("one", "default", 500_000),
                                             ("six", "reference", 500_000), ("six", "default", 300_000))
                 for parallelism in (1, 2)),
-    warm_up=(60.0, 1_000_000), peers=1_000_000, few=True, beside=True,
+    warm_up=(60.0, 1_000_000), peers=1_000_000, fills_only=True, beside=True,
     rates=(("one", 300.0), ("one", 2_000.0), ("one", 10_000.0), ("six", 2_000.0)), latency_s=60.0, warm_s=20.0,
     symbols=(2, 20, 200, 2_000), symbol_ticks=200_000,
     rising=tuple(500.0 * 2**n for n in range(10)), minutes=10.0)
 QUICK = Plan(
     cases=((Case("one", "default"), 200_000), (Case("six", "reference"), 500_000), (OWN, 2_000_000)),
-    warm_up=(20.0, 0), peers=500_000, few=False, beside=False,
+    warm_up=(20.0, 0), peers=500_000, fills_only=False, beside=False,
     rates=(("one", 2_000.0),), latency_s=15.0, warm_s=20.0,
     symbols=(), symbol_ticks=0, rising=(), minutes=0.0)
 
@@ -174,7 +174,7 @@ def _peers(settings: Settings, plan: Plan, of: Reference, results: Results) -> N
 
     beside()
     _note(f"peers, {plan.peers:,} ticks")
-    results["peers"] = peers.measure(settings, of, plan.peers, plan.few)
+    results["peers"] = peers.measure(settings, of, plan.peers, plan.fills_only)
     beside()
     _ratios(results)
 

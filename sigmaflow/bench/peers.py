@@ -45,9 +45,9 @@ TIMEOUT_S = 600
 class Peer:
     """A program, and the part of the ticks that it gets: a slow one is measured over fewer.
 
-    Those with Kafka write a row for each tick and the fills, as bench/SEMANTICS.md has them. `kind` is what is another
-    way: PLAIN, the strategy as it is written by hand in Python, not the numba kernel that the others share; FEW, fills
-    only.
+    Those with Kafka write a row for each tick and the fills, as bench/SEMANTICS.md has them. `kind` says what is done
+    otherwise: PLAIN, the strategy as it is written by hand in Python, not the numba kernel that the others share;
+    FILLS_ONLY, no rows.
     """
 
     environment: str
@@ -66,10 +66,10 @@ class Peer:
         return "-".join(filter(None, (self.environment, self.kind)))
 
 
-PLAIN, FEW = "plain", "fills"
-PEERS = (*(Peer("kafka-loop", "kafka_loop.py", kind=kind) for kind in ("", PLAIN, FEW)),
+PLAIN, FILLS_ONLY = "plain", "fills"
+PEERS = (*(Peer("kafka-loop", "kafka_loop.py", kind=kind) for kind in ("", PLAIN, FILLS_ONLY)),
          Peer("bytewax", "bytewax_flow.py", 0.5),
-         *(Peer("quix-state", "quix_state.py", 0.25, kind=kind) for kind in ("", PLAIN, FEW)),
+         *(Peer("quix-state", "quix_state.py", 0.25, kind=kind) for kind in ("", PLAIN, FILLS_ONLY)),
          Peer("nautilus", "nautilus_orders.py", kafka=False))
 
 
@@ -104,16 +104,16 @@ def environments() -> dict[str, Future[Path]]:
     return found
 
 
-def measure(settings: Settings, reference: Reference, rows: int, few: bool = True) -> dict[str, Any]:
+def measure(settings: Settings, reference: Reference, rows: int, fills_only: bool = True) -> dict[str, Any]:
     """Every peer over its share of so many rows of the ticks, one after another, when all environments are there.
 
-    Those that write fills only if `few`.
+    Those that write fills only if `fills_only`.
     """
     topics.setup(settings, quiet=True)
     pythons = environments()
     wait(pythons.values())
     found: dict[str, Any] = {}
-    for peer in (peer for peer in PEERS if few or peer.kind != FEW):
+    for peer in (peer for peer in PEERS if fills_only or peer.kind != FILLS_ONLY):
         try:
             found[peer.name] = one(settings, peer, pythons[peer.environment].result(), reference,
                                    reference.portion(rows * peer.share))
@@ -135,10 +135,10 @@ def one(settings: Settings, peer: Peer, python: Path, reference: Reference, coun
             send(TickWriter(settings, ticks), parquet.read(file, count), count)
             arguments = ["--bootstrap", settings.kafka.bootstrap, "--ticks", ticks, "--fills", fills,
                          "--count", str(count), "--state", str(state), *(["--plain"] if peer.kind == PLAIN else []),
-                         *(["--rows", rows] if peer.kind != FEW else [])]
+                         *(["--rows", rows] if peer.kind != FILLS_ONLY else [])]
             result = _run(settings, peer, python, arguments, count, sums)
             _check_fills(settings, fills, sums)
-            if peer.kind != FEW:
+            if peer.kind != FILLS_ONLY:
                 _check_rows(settings, rows, count, sums)
             return result
     finally:

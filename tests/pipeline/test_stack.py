@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from connectors.offsets import listed
@@ -44,7 +44,11 @@ def test_a_killed_broker_comes_back_with_its_topics(stack: Settings) -> None:
     end = {TopicPartition("stack.test", 0): OffsetSpec.latest()}
     assert [info.offset for info in listed(admin, end).values()] == [0]
     first = supervise.states(stack)["kafka"]["pid"]
-    psutil.Process(first).kill()
+    broker = psutil.Process(first)
+    broker.kill()
+    broker.wait(20)
+    with pytest.raises(KafkaException):  # and not an offset that means none
+        listed(admin, end)
     wait_for("another broker process", lambda: supervise.states(stack)["kafka"]["pid"] not in (0, first))
     wait_for("the broker's answer", lambda: probes.answers(probes.kafka, stack))
     assert [info.offset for info in listed(admin, end).values()] == [0]  # though the client knows an older leader
