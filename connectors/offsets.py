@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -11,6 +12,10 @@ from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 from connectors import broker
 
 TIMEOUT_S = 5.0
+PAUSE_S = 0.05
+OUTDATED = (KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION,
+            KafkaError.LEADER_NOT_AVAILABLE, KafkaError._NOENT)
+"""What a question about offsets ends with where the client, or a broker that has just started, knows too little yet."""
 
 
 def listed(admin: AdminClient, asked: Mapping[TopicPartition, OffsetSpec], committed: bool = False,
@@ -18,16 +23,19 @@ def listed(admin: AdminClient, asked: Mapping[TopicPartition, OffsetSpec], commi
     """What the broker answers about each partition; with `committed` as readers of committed records see it.
 
     Raises KafkaException where the broker does not answer. Two habits of the client end here: after a crash of the
-    broker it asks with the leaders' epochs of before, and is refused, until it looks at the topics again some minutes
-    later; and where the connection is lost under a question, it gives the offset that means none in place of an error.
+    broker it knows no leaders, or has their epochs of before and is refused, until it looks at the topics again some
+    minutes later, so it is made to look; and where the connection is lost under a question, it gives the offset that
+    means none in place of an error.
     """
-    try:
-        return _listed(admin, asked, committed, timeout_s)
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.FENCED_LEADER_EPOCH:
-            raise
-    admin.list_topics(timeout=timeout_s)
-    return _listed(admin, asked, committed, timeout_s)
+    began = time.monotonic()
+    while True:
+        try:
+            return _listed(admin, asked, committed, timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() not in OUTDATED or time.monotonic() - began > timeout_s:
+                raise
+        admin.list_topics(timeout=timeout_s)
+        time.sleep(PAUSE_S)
 
 
 def _listed(admin: AdminClient, asked: Mapping[TopicPartition, OffsetSpec], committed: bool, timeout_s: float
