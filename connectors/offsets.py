@@ -48,6 +48,29 @@ def _listed(admin: AdminClient, asked: Mapping[TopicPartition, OffsetSpec], comm
     return found
 
 
+def bounds(admin: AdminClient, partitions: Mapping[str, int], committed: bool = False,
+           timeout_s: float = TIMEOUT_S) -> dict[tuple[str, int], tuple[int, int]]:
+    """First and next offset of every partition of topics with so many, in their order.
+
+    Raises KafkaException where the broker does not answer.
+    """
+    asked = [TopicPartition(topic, partition) for topic, count in partitions.items() for partition in range(count)]
+    first, end = (listed(admin, dict.fromkeys(asked, spec), committed, timeout_s)
+                  for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
+    return {(at.topic, at.partition): (first[at].offset, end[at].offset) for at in asked}
+
+
+def newest_ms(admin: AdminClient, partitions: Mapping[str, int]) -> int | None:
+    """Largest time stamp in topics with so many partitions, ms since 1970; None where they are empty.
+
+    Raises KafkaException where the broker does not answer.
+    """
+    asked = {TopicPartition(topic, partition): OffsetSpec.max_timestamp()
+             for topic, count in partitions.items() for partition in range(count)}
+    found = max(info.timestamp for info in listed(admin, asked).values()) if asked else 0
+    return found if found > 0 else None
+
+
 def end_offsets(admin: AdminClient, topics: Iterable[str], committed: bool = False) -> dict[str, int]:
     """Return the sum of the end offsets of each topic's partitions; topics that do not exist are left out.
 

@@ -349,19 +349,17 @@ def newest_record(settings: Settings) -> float | None:
 
     Seconds since 1970; None where they are empty.
     """
-    from confluent_kafka import TopicPartition
-    from confluent_kafka.admin import AdminClient, OffsetSpec
+    from confluent_kafka.admin import AdminClient
 
     import schemas
     from connectors import broker
-    from connectors.offsets import listed
+    from connectors.offsets import newest_ms
 
     admin, known = AdminClient(broker.client(settings.kafka.bootstrap)), schemas.topics()
     present = broker.metadata(admin, settings.kafka.bootstrap, "doctor")
-    asked = {TopicPartition(name, p): OffsetSpec.max_timestamp() for name in ("market.ticks.v1", "decisions.v1")
-             if name in present for p in range(known[name].partitions)}
-    stamps = [info.timestamp for info in listed(admin, asked).values()] if asked else []
-    return max(stamps) / 1e3 if stamps and max(stamps) > 0 else None
+    newest = newest_ms(admin, {name: known[name].partitions for name in ("market.ticks.v1", "decisions.v1")
+                               if name in present})
+    return None if newest is None else newest / 1e3
 
 
 def clock(against: str, ahead_s: float, error_s: float) -> Finding:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 import schemas
 from connectors import broker, topics
-from connectors.offsets import Groups, listed
+from connectors.offsets import Groups, bounds
 from jobs.chain.plans import READS
 from sigmaflow import submit
 from sigmaflow.errors import UserError
@@ -40,16 +40,15 @@ def look(namespace: str = "", topic: str = "", settings: Settings | None = None)
     present = broker.metadata(admin, s.kafka.bootstrap, STAGE)
     found = wanted(namespace, topic, present)
     try:
-        starts, ends = (_offsets(admin, {name: present[name] for name in found}, spec)
-                        for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
+        held = bounds(admin, {name: present[name] for name in found}, timeout_s=TIMEOUT_S)
         kept = _retention(admin, found)
     except KafkaException as error:
         raise broker.unreachable(STAGE, s.kafka.bootstrap, error.args[0].str()) from None
     jobs = running(s, namespace)
-    behind = lags(Groups(s.kafka.bootstrap), jobs or (), namespace, ends)
+    behind = lags(Groups(s.kafka.bootstrap), jobs or (), namespace, {at: end for at, (_, end) in held.items()})
     stored = sizes(s, found)
-    parts = {at: {"partition": at[1], "start": starts[at], "end": ends[at], "messages": ends[at] - starts[at],
-                  "bytes": stored.get(at), "lag": behind.get(at, {})} for at in ends}
+    parts = {at: {"partition": at[1], "start": start, "end": end, "messages": end - start,
+                  "bytes": stored.get(at), "lag": behind.get(at, {})} for at, (start, end) in held.items()}
     return {"run": namespace or "market", "jobs": None if jobs is None else sorted(jobs),
             "topics": [{"topic": name, "retention_ms": kept[name],
                         "partitions": [parts[name, p] for p in range(present[name])]} for name in found]}
@@ -69,11 +68,6 @@ def wanted(namespace: str, topic: str, present: Iterable[str]) -> list[str]:
         raise UserError(STAGE, f"{which} of run {namespace or 'market'} must exist", "the broker has none",
                         "run make setup-topics, or name a run with --from")
     return found
-
-
-def _offsets(admin: AdminClient, partitions: Mapping[str, int], spec: OffsetSpec) -> dict[Place, int]:
-    asked = {TopicPartition(name, p): spec for name, count in partitions.items() for p in range(count)}
-    return {(at.topic, at.partition): info.offset for at, info in listed(admin, asked, timeout_s=TIMEOUT_S).items()}
 
 
 def _retention(admin: AdminClient, names: Iterable[str]) -> dict[str, int]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 from connectors import broker
 from connectors.confirmed import ConfirmedWriter
-from connectors.offsets import listed
+from connectors.offsets import bounds
 from jobs.chain.chained import Chained
 from jobs.chain.commands import Command, Indicator, Ruling, command, ruling
 from jobs.chain.messages import RecordReader
@@ -121,8 +121,7 @@ class BrokerEdges:
             self._admin = AdminClient(broker.client(self.bootstrap))
         try:
             count = len(self._admin.list_topics(self.ticks, timeout=TIMEOUT_S).topics[self.ticks].partitions)
-            first, end = self._ask(count, OffsetSpec.earliest()), self._ask(count, OffsetSpec.latest())
-            return list(zip(first, end, strict=True))
+            return list(bounds(self._admin, {self.ticks: count}, timeout_s=TIMEOUT_S).values())
         except KafkaException:
             return []
 
@@ -130,11 +129,6 @@ class BrokerEdges:
         """Next offset of a partition; None when the broker does not answer within 2 s."""
         ends = self.ends()
         return ends[shard][1] if ends else None
-
-    def _ask(self, count: int, spec: OffsetSpec) -> list[int]:
-        asked = {TopicPartition(self.ticks, partition): spec for partition in range(count)}
-        found = listed(self._admin, asked, timeout_s=TIMEOUT_S)
-        return [int(info.offset) for _, info in sorted(found.items(), key=lambda item: item[0].partition)]
 
     def frontiers(self) -> list[Frontier]:
         """All frontiers of this account, the recorded ones first."""

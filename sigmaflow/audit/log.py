@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 import schemas
 from connectors import broker, consume
-from connectors.offsets import listed
+from connectors.offsets import bounds
 from connectors.registry import Registry, RegistryError
 from sigmaflow.errors import UserError
 from sigmaflow.settings import Settings
@@ -146,10 +145,4 @@ def _versions(registry: Registry, topics: Sequence[str]) -> dict[str, dict[int, 
 def _places(admin: AdminClient, settings: Settings, name: str, committed: bool) -> list[Place]:
     """Partitions of a topic with their first and next offsets; `committed` ends where a transaction is still open."""
     count = broker.partitions(admin, settings.kafka.bootstrap, name, "audit")
-
-    def ask(spec: OffsetSpec) -> list[int]:
-        found = listed(admin, {TopicPartition(name, p): spec for p in range(count)}, committed, timeout_s=20)
-        return [info.offset for _, info in sorted(found.items(), key=lambda item: item[0].partition)]
-
-    return [Place(name, p, *bounds) for p, bounds in enumerate(zip(ask(OffsetSpec.earliest()), ask(OffsetSpec.latest()),
-                                                                   strict=True))]
+    return [Place(name, p, *ends) for (_, p), ends in bounds(admin, {name: count}, committed, timeout_s=20).items()]

@@ -60,8 +60,9 @@ def measure(settings: Settings, jobs: str, rate: float, seconds: float, warm_s: 
 
 def due_times(settings: Settings, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Place of every tick of a topic, in rising order, and when each was due, ns."""
-    at, due = joined([(_places(piece), columns["ts_recv"])
-                      for columns, piece in decoded(settings, TICKS, messages(name, settings))])
+    found = [(_places(piece), columns["ts_recv"])
+             for columns, piece in decoded(settings, TICKS, messages(name, settings))]
+    at, due = joined(places for places, _ in found), joined(due for _, due in found)
     order = np.argsort(at)
     return at[order], due[order]
 

@@ -169,9 +169,8 @@ def _follow(settings: Settings, topics: list[str], committed: bool, namespace: s
 def _received(settings: Settings, name: str, namespace: str, kept: Kept) -> Arrived:
     read = schemas.in_run(name, namespace)
     every = [(now, message) for now, messages in kept for message in messages if message.topic() == read]
-    found = [(place(columns["partition"], columns["offset"]),)
-             for columns, _ in decoded(settings, name, (message for _, message in every))]
-    (ticks,) = joined(found, 1)
+    ticks = joined(place(columns["partition"], columns["offset"])
+                   for columns, _ in decoded(settings, name, (message for _, message in every)))
     return Arrived(ticks, np.array([now for now, _ in every], np.int64))
 
 
@@ -189,7 +188,7 @@ def appended(settings: Settings, name: str, namespace: str) -> Arrived:
     found = [(place(columns["partition"], columns["offset"]),
               (np.array([message.timestamp()[1] for message in piece], np.int64) + 1) * 1_000_000)
              for columns, piece in decoded(settings, name, messages(schemas.in_run(name, namespace), settings))]
-    return Arrived(*joined(found))
+    return Arrived(joined(ticks for ticks, _ in found), joined(at_ns for _, at_ns in found))
 
 
 def decoded(settings: Settings, name: str, every: Iterable[Message]) -> Iterator[tuple[Columns, list[Message]]]:
@@ -200,10 +199,10 @@ def decoded(settings: Settings, name: str, every: Iterable[Message]) -> Iterator
         yield decoder.decode([message.value() for message in piece]).columns, piece
 
 
-def joined(parts: Sequence[tuple[NDArray[np.int64], ...]], width: int = 2) -> list[NDArray[np.int64]]:
-    """Each of so many columns of whole numbers, its parts one behind the other.
+def joined(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """A column of whole numbers, its parts one behind the other.
 
-    >>> joined([(np.array([1]), np.array([2])), (np.array([3]), np.array([4]))]), joined([], 1)
-    ([array([1, 3]), array([2, 4])], [array([], dtype=int64)])
+    >>> joined([np.array([1]), np.array([2, 3])]), joined([])
+    (array([1, 2, 3]), array([], dtype=int64))
     """
-    return [np.concatenate([np.empty(0, np.int64), *(part[n] for part in parts)]) for n in range(width)]
+    return np.concatenate([np.empty(0, np.int64), *parts])

@@ -6,7 +6,6 @@ done, or a program fails or gives other sums, the result is the reason and no fi
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -32,8 +31,7 @@ from jobs.chain.messages import DECISIONS, FILLS
 from jobs.chain.shard import TICKS
 from sigmaflow import supervise
 from sigmaflow.bench import cpu, figures
-from sigmaflow.bench.ticks import PEERS as PROGRAMS
-from sigmaflow.bench.ticks import Reference
+from sigmaflow.bench.ticks import PROGRAMS, Reference
 from sigmaflow.runs import send
 from sigmaflow.settings import ROOT, Settings
 
@@ -179,7 +177,7 @@ def _run(settings: Settings, peer: Peer, python: Path, arguments: list[str], cou
         process.wait()
     if process.returncode:
         raise Unusable(f"it ended with {process.returncode}: {_last(output)}")
-    return result(peer.name, json.loads(output.splitlines()[-1]), count, sums, sampler.between)
+    return result(peer.name, orjson.loads(output.splitlines()[-1]), count, sums, sampler.between)
 
 
 def result(name: str, said: Mapping[str, Any], count: int, sums: Mapping[str, float],

@@ -23,7 +23,7 @@ from connectors.market import parquet
 from sigmaflow.errors import UserError
 from sigmaflow.settings import ROOT
 
-PEERS = ROOT / "tests" / "bench" / "peers"
+PROGRAMS = ROOT / "tests" / "bench" / "peers"
 """What others would write, and knows nothing of the chain."""
 FILE = ROOT / "build" / "bench" / "ticks.parquet"
 ROWS, SEED, SYMBOLS = 2_000_000, 20240102, 10
@@ -70,8 +70,8 @@ class Reference:
 @cache
 def computed(path: Path, count: int) -> dict[str, float]:
     """The sums of the peers' kernel over a file's first rows: it shares no code with the chain."""
-    ran = subprocess.run([sys.executable, str(PEERS / "sums.py"), "--ticks", str(path), "--count", str(count)],
-                         capture_output=True, text=True, cwd=PEERS, check=True)
+    ran = subprocess.run([sys.executable, str(PROGRAMS / "sums.py"), "--ticks", str(path), "--count", str(count)],
+                         capture_output=True, text=True, cwd=PROGRAMS, check=True)
     found: dict[str, float] = json.loads(ran.stdout)
     return found
 

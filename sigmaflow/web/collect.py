@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 import schemas
 from connectors import broker, snapshot
-from connectors.offsets import Groups, Rates, end_offsets, listed
+from connectors.offsets import Groups, Rates, end_offsets, newest_ms
 from connectors.questdb import QuestDB, QuestDBError
 from sigmaflow import probes, reasons
 from sigmaflow.live import LAST_JOBS, TICKS, of_chain
@@ -279,16 +278,8 @@ class Flow:
         self._rates.sample(ends, time.monotonic())
         shards = {TICKS: schemas.shards()}
         committed = max(self._groups.committed(group, shards) for group in LAST_JOBS)
-        newest = {topic: newest_ms(self._admin, topic) for topic in ends}
+        newest = {topic: newest_ms(self._admin, {topic: schemas.topics()[topic].partitions}) for topic in ends}
         return Found(flow_record(ends, self._rates.per_second().get(TICKS), committed, newest, time.time()))
-
-
-def newest_ms(admin: AdminClient, topic: str) -> int | None:
-    """Largest record time stamp of a topic, ms since 1970; None where it is empty."""
-    asked = {TopicPartition(topic, partition): OffsetSpec.max_timestamp()
-             for partition in range(schemas.topics()[topic].partitions)}
-    found = max(info.timestamp for info in listed(admin, asked).values())
-    return found if found > 0 else None
 
 
 def flow_record(ends: Mapping[str, int], rate: float | None, committed: int, newest: Mapping[str, int | None],
